@@ -1,0 +1,65 @@
+//! The choice of protocol, in one place: the service is the same on any replicated log.
+
+use std::str::FromStr;
+
+use synod_core::{Decode, Encode, Instant, NodeId, ReplicatedLog, Restored};
+use synod_raft::Raft;
+
+/// A protocol by name: what `--protocol` takes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum ProtocolName {
+    #[default]
+    Raft,
+}
+
+impl ProtocolName {
+    /// Its name on the command line.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raft => "raft",
+        }
+    }
+}
+
+impl FromStr for ProtocolName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "raft" => Ok(Self::Raft),
+            other => Err(format!("--protocol ({other}) must be one of: raft")),
+        }
+    }
+}
+
+/// What a node needs to know to take part.
+#[derive(Clone, Debug)]
+pub(crate) struct Founding {
+    pub(crate) id: NodeId,
+    /// Who votes when the cluster is founded; empty for a node that joins one that runs.
+    pub(crate) voters: Vec<NodeId>,
+    /// Fresh for each start.
+    pub(crate) seed: u64,
+}
+
+/// A replicated log that the service can run on.
+pub(crate) trait Protocol:
+    ReplicatedLog<Detail: Send + Sync, Message: Encode + Decode + Send> + Sized + Send + 'static
+{
+    /// Makes the machine from what the disk holds.
+    fn open(founding: &Founding, restored: Restored, now: Instant) -> Result<Self, String>;
+}
+
+impl Protocol for Raft {
+    fn open(founding: &Founding, restored: Restored, now: Instant) -> Result<Self, String> {
+        let config = synod_raft::Config::builder(founding.id)
+            .voters(founding.voters.iter().copied())
+            .seed(founding.seed)
+            // Clients find the leader themselves: a command that a follower has passed on to a
+            // leader that dies would be of unknown outcome for longer than need be.
+            .forward_proposals(false)
+            .build()
+            .map_err(|error| error.to_string())?;
+        Self::new(config, restored, now).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,5 @@
+//! Quorum systems.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| synod_fuzz::decode::quorum(data));

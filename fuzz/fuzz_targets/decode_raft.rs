@@ -1,0 +1,5 @@
+//! Messages of Raft.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| synod_fuzz::decode::raft(data));

@@ -1,0 +1,34 @@
+//! A replicated service on tokio: three nodes over TCP with their logs on disk.
+//!
+//! The service itself is in `examples/service/mod.rs` and runs on any runtime; this is all that is different
+//! on tokio. Run it with `cargo run -p synod-node --example on_tokio`.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "an example has std and tells what it does"
+)]
+
+mod service;
+
+use service::Runtime;
+use synod_node::clock::TokioClock;
+use synod_node::stream::TokioTcp;
+
+#[tokio::main]
+async fn main() -> service::Result<()> {
+    let mut listeners = Vec::new();
+    for _ in 0..3 {
+        let listener = TokioTcp::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?.to_string();
+        listeners.push((listener, address));
+    }
+    let sum = service::run(Runtime {
+        clock: TokioClock::new(),
+        listeners,
+        spawn: |future| drop(tokio::spawn(future)),
+    });
+    println!("on tokio, three nodes agree: the sum is {}", sum.await?);
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The state machine on a thread of its own, off the driver's path.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+use core::time::Duration;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use super::results::Results;
+use super::worker::{Done, Job, Worker};
+use crate::NodeError;
+use crate::sync::lock;
+
+#[derive(Default)]
+struct State {
+    jobs: Vec<Job>,
+    asleep: bool,
+    closed: bool,
+    /// The node has failed: what is left is not done.
+    abandoned: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+}
+
+/// The driver's end of the thread. Dropping it ends the thread after the job that it is at.
+pub(super) struct Thread {
+    queue: Arc<Queue>,
+    gathered: Vec<Job>,
+}
+
+impl Thread {
+    pub(super) fn start(
+        name: &str,
+        worker: Worker,
+        results: Arc<Results>,
+    ) -> Result<Self, NodeError> {
+        let queue = Arc::new(Queue::default());
+        let its_queue = Arc::clone(&queue);
+        let started = thread::Builder::new()
+            .name(name.into())
+            .spawn(move || work(worker, &its_queue, &results));
+        match started {
+            Ok(_detached) => Ok(Self {
+                queue,
+                gathered: Vec::new(),
+            }),
+            Err(error) => Err(NodeError::Thread(alloc::format!("{name}: {error}"))),
+        }
+    }
+
+    pub(super) fn push(&mut self, job: Job) {
+        self.gathered.push(job);
+    }
+
+    /// Hands what was gathered to the thread, and wakes it if it sleeps.
+    pub(super) fn flush(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let mut state = lock(&self.queue.state);
+        if state.jobs.is_empty() {
+            mem::swap(&mut state.jobs, &mut self.gathered);
+        } else {
+            state.jobs.append(&mut self.gathered);
+        }
+        self.wake(state);
+    }
+
+    /// Lets the thread finish what it has, then end.
+    pub(super) fn close(&mut self) {
+        self.flush();
+        let mut state = lock(&self.queue.state);
+        state.closed = true;
+        self.wake(state);
+    }
+
+    fn wake(&self, mut state: std::sync::MutexGuard<'_, State>) {
+        let asleep = mem::take(&mut state.asleep);
+        drop(state);
+        if asleep {
+            self.queue.filled.notify_one();
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        let mut state = lock(&self.queue.state);
+        state.closed = true;
+        state.abandoned = true;
+        let jobs = mem::take(&mut state.jobs);
+        self.wake(state);
+        drop(jobs);
+    }
+}
+
+fn work(mut worker: Worker, queue: &Queue, results: &Results) {
+    let mut jobs = Vec::new();
+    let mut pace = Pace::new();
+    let mut answers = Vec::new();
+    loop {
+        {
+            let mut state = lock(&queue.state);
+            while state.jobs.is_empty() && !state.closed {
+                state.asleep = true;
+                state = queue
+                    .filled
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.jobs.is_empty() || state.abandoned {
+                break;
+            }
+            mem::swap(&mut state.jobs, &mut jobs);
+        }
+        pace.begin();
+        for job in jobs.drain(..) {
+            if lock(&queue.state).abandoned {
+                return;
+            }
+            match job {
+                Job::Apply(committed) => {
+                    results.append(&mut answers);
+                    let (mut at, end) = (0, committed.entries.len());
+                    while at < end {
+                        let count = pace.chunk.min(end - at);
+                        results.push(worker.apply(&committed, at, count));
+                        pace.after();
+                        at += count;
+                    }
+                }
+                Job::Query(..) => {
+                    answers.push(worker.run(job));
+                    if answers.len() >= pace.chunk {
+                        results.append(&mut answers);
+                        pace.after();
+                    }
+                }
+                Job::Freeze | Job::Restore(..) => {
+                    results.append(&mut answers);
+                    results.push(worker.run(job));
+                }
+            }
+        }
+        results.append(&mut answers);
+    }
+    // The state machine goes before anyone may think that the node has ended: a durable one holds
+    // files and locks.
+    drop(worker);
+    results.push(Done::Finished);
+}
+
+/// How many entries to apply before telling, so that a slow state machine answers entry by entry and
+/// a fast one in batches that are worth a wake-up. Nothing is held back while the next job runs: it
+/// may take a second, or wait for what the driver does next.
+struct Pace {
+    chunk: usize,
+    last: Instant,
+}
+
+impl Pace {
+    const MOST: usize = 256;
+    const FAST: Duration = Duration::from_micros(100);
+    const SLOW: Duration = Duration::from_micros(400);
+
+    fn new() -> Self {
+        Self {
+            chunk: 1,
+            last: Instant::now(),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.last = Instant::now();
+    }
+
+    fn after(&mut self) {
+        let now = Instant::now();
+        let took = now - mem::replace(&mut self.last, now);
+        if took <= Self::FAST {
+            self.chunk = (self.chunk * 2).min(Self::MOST);
+        } else if took > Self::SLOW {
+            self.chunk = 1;
+        }
+    }
+}

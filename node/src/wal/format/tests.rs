@@ -1,0 +1,130 @@
+//! Golden bytes of what lies on disk.
+
+use super::*;
+
+fn checkpoint() -> Checkpoint {
+    let id = SnapshotId {
+        origin: synod_core::Generation(9),
+        index: LogIndex(4),
+    };
+    let meta = SnapshotMeta {
+        id,
+        stamp: Stamp::of(2),
+        config: Bytes::from_static(b"c"),
+        size: 10,
+    };
+    Checkpoint {
+        state: Some(Bytes::from_static(b"vote")),
+        compacted: (LogIndex(4), Stamp::of(2)),
+        snapshot: Some((Serial(1), meta)),
+        staged: [
+            None,
+            Some(Staged {
+                lane: Lane::Received,
+                serial: Serial(2),
+                id,
+                len: 3,
+            }),
+        ],
+        live: alloc::vec![(LogIndex(5), LogIndex(7))],
+    }
+}
+
+#[test]
+fn a_segment_header_has_golden_bytes() {
+    let header = SegmentHeader {
+        log: 0x0102_0304_0506_0708,
+        seq: Seq(3),
+        first: Number(5),
+        kept: Number(4),
+        salt: 0xaabb_ccdd,
+        checkpoint: checkpoint(),
+    };
+    let bytes = header.to_bytes(GroupId(6));
+    let hex: String = bytes.iter().map(|b| alloc::format!("{b:02x}")).collect();
+    assert_eq!(
+        hex,
+        concat!(
+            "73796e6f6477616c", // magic
+            "bc000000",
+            "2a99cd27",
+            "01",               // length, checksum, version
+            "0600000000000000", // group
+            "01",
+            "0807060504030201", // layout, log
+            "0300000000000000",
+            "0500000000000000",
+            "0400000000000000",
+            "ddccbbaa", // segment, first, kept, salt
+            "01",
+            "04000000",
+            "766f7465", // state
+            "0400000000000000",
+            "0200000000000000",
+            "0000000000000000", // compacted
+            "01",
+            "0100000000000000", // snapshot's file
+            "0900000000000000",
+            "0400000000000000", // its id
+            "0200000000000000",
+            "0000000000000000", // stamp
+            "01000000",
+            "63",
+            "0a00000000000000", // config, size
+            "00",
+            "01",
+            "01",               // nothing taken; something received: its lane
+            "0200000000000000", // staged file
+            "0900000000000000",
+            "0400000000000000",
+            "0300000000000000", // id, length
+            "01000000",
+            "0500000000000000",
+            "0700000000000000", // live
+        )
+    );
+}
+
+#[test]
+fn a_record_has_golden_bytes() {
+    let head = RecordHead {
+        number: Number(7),
+        back: 2,
+        salt: 0xaabb_ccdd,
+    };
+    let mut out = BytesMut::new();
+    let what = Stored::Log(LogRecord::Truncate { from: LogIndex(5) });
+    write_record(GroupId(6), head, &what, &mut out);
+    let hex: String = out.iter().map(|b| alloc::format!("{b:02x}")).collect();
+    assert_eq!(
+        hex,
+        concat!(
+            "22000000",
+            "296f9368",
+            "01",
+            "0600000000000000", // frame
+            "0700000000000000",
+            "02000000",
+            "ddccbbaa", // head
+            "03",
+            "0500000000000000", // truncate
+        )
+    );
+    assert_eq!(head.durable(), Number(5));
+}
+
+#[test]
+fn names_read_back_and_others_are_left_alone() {
+    for name in [FileName::Segment(Seq(0x1f)), FileName::Snapshot(Serial(2))] {
+        assert_eq!(FileName::parse(&name.to_string()), Some(name));
+    }
+    for name in [
+        "log-1f.wal",
+        "log-.wal",
+        "notes.txt",
+        "log-000000000000001F.wal",
+        "lock",
+    ] {
+        assert_eq!(FileName::parse(name), None, "{name}");
+    }
+}

@@ -1,0 +1,206 @@
+//! Segments come and go, and what they held that still counts does not.
+
+use synod_core::{
+    Batch, Entries, Entry, Generation, LogIndex, LogRecord, SnapshotId, SnapshotMeta, Stamp,
+};
+use synod_node::wal::sim_files::SimFiles;
+use synod_node::wal::{Engine, Plant};
+
+use crate::wal_support::open;
+
+fn put(index: u64, len: usize) -> LogRecord {
+    let entry = Entry::command(vec![7; len].into());
+    LogRecord::Put(Entries::new(LogIndex(index), Stamp::of(1), [entry]))
+}
+
+/// Stages, activates and compacts through `index`.
+fn snapshot(index: u64) -> Batch<LogRecord> {
+    let id = SnapshotId {
+        origin: Generation(1),
+        index: LogIndex(index),
+    };
+    let records = [
+        LogRecord::Stage {
+            lane: synod_core::Lane::Received,
+            id,
+            offset: 0,
+            chunk: "contents".into(),
+        },
+        LogRecord::Activate {
+            meta: SnapshotMeta {
+                id,
+                stamp: Stamp::of(1),
+                config: "members".into(),
+                size: 8,
+            },
+            log: synod_core::OldLog::Keep,
+        },
+        LogRecord::Compact {
+            through: LogIndex(index),
+            stamp: Stamp::of(1),
+        },
+    ];
+    records.into_iter().collect()
+}
+
+fn segments(files: &SimFiles) -> usize {
+    let names = files.files().into_iter().map(|(name, _)| name);
+    names.filter(|name| name.starts_with("log-")).count()
+}
+
+fn write(engine: &mut Engine, batch: impl Into<Batch<LogRecord>>) {
+    engine.write(batch.into()).unwrap();
+    engine.collect().unwrap();
+}
+
+/// Writes the state once, then so much that its segment goes.
+pub(crate) fn state_outlives_its_segment(plant: Option<Plant>) -> Result<(), String> {
+    let files = SimFiles::new(1);
+    let (mut engine, _) = open(&files, plant).unwrap();
+    write(&mut engine, LogRecord::State("vote".into()));
+    for index in 1..=20 {
+        write(&mut engine, put(index, 1000));
+    }
+    assert!(segments(&files) > 3);
+    write(&mut engine, snapshot(20));
+    assert!(segments(&files) == 1, "{:?}", files.files());
+    let (engine, _) = open(&files.kill(), plant).unwrap();
+    let restored = engine.restored().unwrap();
+    assert_eq!(restored.compacted, (LogIndex(20), Stamp::of(1)));
+    assert_eq!(restored.snapshot.unwrap().index(), LogIndex(20));
+    match restored.state {
+        Some(state) if state == "vote" => Ok(()),
+        other => Err(format!("the state is {other:?}")),
+    }
+}
+
+#[test]
+fn the_state_and_the_marks_outlive_their_segment() {
+    assert_eq!(state_outlives_its_segment(None), Ok(()));
+}
+
+#[test]
+fn a_segment_stays_while_an_entry_in_it_is_live() {
+    let files = SimFiles::new(1);
+    let (mut engine, _) = open(&files, None).unwrap();
+    for index in 1..=20 {
+        write(&mut engine, put(index, 1000));
+    }
+    let before = segments(&files);
+    write(&mut engine, snapshot(8));
+    let after = segments(&files);
+    assert!(after < before && after > 1, "{before} then {after}");
+    // Truncated from the front of what is left: all but the newest segment can go.
+    write(&mut engine, LogRecord::Truncate { from: LogIndex(9) });
+    assert_eq!(segments(&files), 1);
+    let (engine, _) = open(&files.kill(), None).unwrap();
+    assert_eq!(engine.restored().unwrap().last(), LogIndex(8));
+}
+
+#[test]
+fn starts_that_write_nothing_leave_nothing_behind() {
+    let mut files = SimFiles::new(1);
+    let (mut engine, _) = open(&files, None).unwrap();
+    write(&mut engine, put(1, 10));
+    drop(engine);
+    let mut counts = Vec::new();
+    for _ in 0..10 {
+        files = files.kill();
+        drop(open(&files, None).unwrap());
+        counts.push(files.files().len());
+    }
+    assert_eq!(counts.first(), counts.last(), "{counts:?}");
+}
+
+#[test]
+fn a_batch_longer_than_a_segment_is_written_whole() {
+    let files = SimFiles::new(1);
+    let (mut engine, _) = open(&files, None).unwrap();
+    write(&mut engine, put(1, 10));
+    write(&mut engine, put(2, 50_000));
+    write(&mut engine, put(3, 10));
+    assert_eq!(segments(&files), 2);
+    let (engine, report) = open(&files.kill(), None).unwrap();
+    assert_eq!(engine.restored().unwrap().last(), LogIndex(3));
+    assert_eq!((report.records, report.repaired), (3, None));
+}
+
+#[test]
+fn staging_resumes_where_it_was_durable() {
+    let files = SimFiles::new(1);
+    let (mut engine, _) = open(&files, None).unwrap();
+    let id = SnapshotId {
+        origin: Generation(3),
+        index: LogIndex(5),
+    };
+    let stage = |offset, chunk: &'static str| LogRecord::Stage {
+        lane: synod_core::Lane::Received,
+        id,
+        offset,
+        chunk: chunk.into(),
+    };
+    write(&mut engine, stage(0, "abc"));
+    write(&mut engine, stage(3, "de"));
+    let files = files.kill();
+    let (mut engine, _) = open(&files, None).unwrap();
+    assert_eq!(engine.restored().unwrap().staged, Some((id, 5)));
+    write(&mut engine, stage(5, "f"));
+    let meta = SnapshotMeta {
+        id,
+        stamp: Stamp::of(1),
+        config: "".into(),
+        size: 6,
+    };
+    write(
+        &mut engine,
+        LogRecord::Activate {
+            meta: meta.clone(),
+            log: synod_core::OldLog::Keep,
+        },
+    );
+    let (engine, _) = open(&files.kill(), None).unwrap();
+    let restored = engine.restored().unwrap();
+    assert_eq!((restored.staged, restored.snapshot), (None, Some(meta)));
+    let load = synod_core::LogLoad::Snapshot {
+        id,
+        offset: 2,
+        max_bytes: 3,
+    };
+    let Some(synod_core::LogLoaded::Snapshot { chunk, .. }) = engine.reader().load(&load).unwrap()
+    else {
+        panic!("the snapshot is current");
+    };
+    assert_eq!(chunk, "cde");
+}
+
+#[test]
+fn what_the_contract_forbids_is_refused_and_not_written() {
+    let broken = [
+        LogRecord::Truncate {
+            from: LogIndex::START,
+        },
+        LogRecord::Stage {
+            lane: synod_core::Lane::Received,
+            id: SnapshotId {
+                origin: Generation(1),
+                index: LogIndex(1),
+            },
+            offset: 7,
+            chunk: "x".into(),
+        },
+        LogRecord::Compact {
+            through: LogIndex(1),
+            stamp: Stamp::of(1),
+        },
+    ];
+    for record in broken {
+        let files = SimFiles::new(1);
+        let (mut engine, _) = open(&files, None).unwrap();
+        write(&mut engine, put(1, 10));
+        let batch = [LogRecord::State("s".into()), record];
+        assert!(engine.write(batch.into_iter().collect()).is_err());
+        let (engine, report) = open(&files.kill(), None).unwrap();
+        assert_eq!((report.records, report.repaired), (1, None));
+        assert_eq!(engine.restored().unwrap().state, None);
+    }
+}

@@ -1,0 +1,179 @@
+//! Plans, against a game played out: the two players of the zero-sum game learn by themselves, and
+//! the value lies between what either has secured.
+
+use crate::reference::{any_quorum, minimal, nodes};
+use proptest::prelude::*;
+use synod_core::NodeId;
+use synod_quorum::{Demand, NodeSet, Plan, PlanError, Quorum, ReadWrite};
+
+/// Bounds on the least load, by multiplicative weights over all minimal quorums: nodes raise their
+/// price when they are loaded, and each round takes the cheapest quorums. The mean over the rounds
+/// of what was paid is a lower bound, the load of the mean choice an upper bound.
+fn learn(system: &ReadWrite, fraction: f64, capacity: &[[f64; 2]]) -> (f64, f64) {
+    let sides = [minimal(system.reads()), minimal(system.writes())];
+    let shares = [fraction, 1.0 - fraction];
+    let cost = |place: usize, side: usize| shares[side] / capacity[place][side];
+    let members = system.members().len();
+    let worst = (0..members)
+        .flat_map(|place| [cost(place, 0) + cost(place, 1)])
+        .fold(0.0, f64::max);
+    let rounds = 4000;
+    let rate = (members as f64).ln().max(0.1).sqrt() / f64::from(rounds).sqrt();
+    let mut weights = vec![1.0; members];
+    let mut loads = vec![0.0; members];
+    let mut paid = 0.0;
+    for _ in 0..rounds {
+        let sum: f64 = weights.iter().sum();
+        let price = |set: &NodeSet, side: usize| -> f64 {
+            set.iter()
+                .map(|place| weights[place] / sum * cost(place, side))
+                .sum()
+        };
+        let mut now = vec![0.0; members];
+        for (side, quorums) in sides.iter().enumerate() {
+            let by_price = |a: &&NodeSet, b: &&NodeSet| price(a, side).total_cmp(&price(b, side));
+            let cheapest = quorums.iter().min_by(by_price).unwrap();
+            paid += price(cheapest, side);
+            cheapest
+                .iter()
+                .for_each(|place| now[place] += cost(place, side));
+        }
+        for place in 0..members {
+            loads[place] += now[place];
+            weights[place] *= (rate * now[place] / worst).exp();
+        }
+        let largest = weights.iter().copied().fold(0.0, f64::max);
+        weights.iter_mut().for_each(|weight| *weight /= largest);
+    }
+    let rounds = f64::from(rounds);
+    (
+        paid / rounds,
+        loads.iter().copied().fold(0.0, f64::max) / rounds,
+    )
+}
+
+/// What must be true of any plan for a demand of one case.
+fn check_strategy(plan: &Plan, system: &ReadWrite, fraction: f64, capacity: &[[f64; 2]]) {
+    let mut loads = vec![0.0; system.members().len()];
+    let sides = [
+        (plan.reads(), system.reads(), fraction),
+        (plan.writes(), system.writes(), 1.0 - fraction),
+    ];
+    for (side, (choices, quorum, share)) in sides.into_iter().enumerate() {
+        let sum: f64 = choices.iter().map(|choice| choice.probability).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{plan:?}");
+        for choice in choices {
+            assert!(quorum.is_quorum(choice.quorum));
+            for class in plan.classes() {
+                let part = (choice.quorum & *class).len() as f64 / class.len() as f64;
+                for place in *class {
+                    loads[place] += share * choice.probability * part / capacity[place][side];
+                }
+            }
+        }
+    }
+    for (mine, told) in loads.iter().zip(plan.loads()) {
+        assert!(
+            (mine - told).abs() < 1e-6 * (1.0 + told),
+            "{loads:?} {plan:?}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_load_is_the_value_of_the_game(
+        reads in any_quorum(6),
+        fraction in prop_oneof![Just(0.0), Just(1.0), Just(0.5), 0.0..1.0],
+        classes in prop::collection::vec(0..3_usize, 6),
+    ) {
+        let system = ReadWrite::from_reads(&reads);
+        let capacity: Vec<[f64; 2]> =
+            classes.iter().map(|class| [[1.0, 1.0], [4.0, 2.0], [1.0, 0.5]][*class]).collect();
+        let mut demand = Demand::reads(fraction);
+        for (node, [read, write]) in system.members().iter().zip(&capacity) {
+            demand = demand.node(*node, *read, *write);
+        }
+        let plan = system.plan(&demand).unwrap();
+        check_strategy(&plan, &system, fraction, &capacity);
+        prop_assert!((plan.load() - plan.lower_bound()).abs() < 1e-6);
+        prop_assert!((plan.load() * plan.capacity() - 1.0).abs() < 1e-9);
+        let (low, high) = learn(&system, fraction, &capacity);
+        prop_assert!(high - low < 0.2, "the reference has not learned: {low} {high}");
+        prop_assert!(low - 1e-6 <= plan.load() && plan.load() <= high + 1e-6,
+            "{} is not within {low} and {high}", plan.load());
+    }
+
+    #[test]
+    fn quorums_with_members_to_spare(reads in any_quorum(6), failures in 1..3_usize) {
+        let system = ReadWrite::from_reads(&reads);
+        let survives = |quorum: &Quorum, set: NodeSet| {
+            let mut dead = (0..64_u64).map(NodeSet::from_bits);
+            dead.all(|dead| dead.len() > failures || quorum.is_quorum(set - dead))
+        };
+        let possible = |quorum: &Quorum| survives(quorum, quorum.all());
+        match system.plan(&Demand::reads(0.5).surviving(failures)) {
+            Err(error) => {
+                prop_assert!(matches!(error, PlanError::Resilience { .. }), "{}", error);
+                prop_assert!(!possible(system.reads()) || !possible(system.writes()));
+            }
+            Ok(plan) => {
+                for choice in plan.reads() {
+                    prop_assert!(survives(system.reads(), choice.quorum));
+                }
+                for choice in plan.writes() {
+                    prop_assert!(survives(system.writes(), choice.quorum));
+                }
+                prop_assert!((plan.load() - plan.lower_bound()).abs() < 1e-6);
+                let without = system.plan(&Demand::reads(0.5)).unwrap();
+                prop_assert!(without.load() <= plan.load() + 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mixed_demand_is_bounded_by_its_own_proof(
+        reads in any_quorum(6),
+        cases in prop::collection::vec((0.0..=1.0, 0.1..5.0), 1..4),
+    ) {
+        let plan = ReadWrite::from_reads(&reads).plan(&Demand::mixed(cases)).unwrap();
+        prop_assert!((plan.load() - plan.lower_bound()).abs() < 1e-6, "{plan:?}");
+        // a mean of inverses is at least the inverse of the mean
+        prop_assert!(plan.capacity() * plan.load() > 1.0 - 1e-9);
+    }
+}
+
+#[test]
+fn large_systems_are_planned() {
+    let majority = ReadWrite::majority(nodes(0..64)).unwrap();
+    let plan = majority.plan(&Demand::reads(0.5)).unwrap();
+    assert!((plan.load() - 33.0 / 64.0).abs() < 1e-9);
+    assert!((plan.network_load(0.5) - 33.0).abs() < 1e-9);
+}
+
+#[test]
+fn numbers_out_of_range_are_named() {
+    let system = ReadWrite::majority(nodes(1..=3)).unwrap();
+    let error = |demand: Demand| system.plan(&demand).unwrap_err().to_string();
+    let fraction = "the fraction of reads (1.5) must be between 0 and 1";
+    assert_eq!(error(Demand::reads(1.5)), fraction);
+    assert_eq!(
+        error(Demand::reads(f64::NAN)),
+        "the fraction of reads (NaN) must be between 0 and 1",
+    );
+    assert_eq!(
+        error(Demand::mixed([(0.5, 0.0)])),
+        "the weight of a fraction of reads (0) must be above 0 and finite",
+    );
+    assert!(system.plan(&Demand::mixed([])).is_err());
+    assert_eq!(
+        error(Demand::reads(0.5).node(NodeId(2), 1.0, -3.0)),
+        "the capacity of n2 (-3) must be above 0 and finite",
+    );
+    assert_eq!(
+        error(Demand::reads(0.5).surviving(2)),
+        "no read quorum survives 2 failures",
+    );
+}

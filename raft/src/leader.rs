@@ -1,0 +1,711 @@
+//! The leader (Raft §5.3, §5.4): takes commands on, replicates them, counts what is durable.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use synod_core::{Entries, Entry, EntryKind, Instant, LogIndex, LogLoad, NodeId, Refusal, Ticket};
+
+use crate::message::{Append, Body, Denial, Outcome, Piece};
+use crate::node::Node;
+use crate::planted::planted;
+use crate::progress::{Mode, Peer};
+use crate::read::Reads;
+use crate::{Detail, Membership, Position, Round};
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Leader {
+    /// The entry that opened the term: nothing is committed before it is (Raft §5.4.2).
+    pub(crate) opened: LogIndex,
+    pub(crate) peers: Vec<Peer>,
+    /// For each member of the replication quorums in their order: its place among the peers, or
+    /// this node.
+    slots: Vec<Option<usize>>,
+    /// The latest round that has begun.
+    round: Round,
+    /// A read waits for a round that has not begun.
+    round_wanted: bool,
+    pub(crate) reads: Reads,
+    heartbeat_due: Instant,
+    /// A heartbeat is due to whoever has heard nothing since the last.
+    beat: bool,
+    /// The followers are told of the commit at this time if no append does it before.
+    commit_due: Option<Instant>,
+    commit_overdue: bool,
+    /// Something may have to be written or sent.
+    due: bool,
+    /// What is proposed and not committed, in bytes.
+    pub(crate) uncommitted: usize,
+}
+
+impl Leader {
+    /// Opens a term that this node has won.
+    pub(crate) fn new(node: &mut Node) -> Self {
+        let uncommitted = node.log.weight(node.commit, node.log.last());
+        let next = node.log.last().next();
+        let opened = node.log.open(node.term, Entry::blank());
+        let mut leader = Self {
+            opened,
+            peers: Vec::new(),
+            slots: Vec::new(),
+            round: Round(0),
+            round_wanted: false,
+            reads: Reads::default(),
+            heartbeat_due: node.now + node.config.timing.heartbeat,
+            beat: true,
+            commit_due: None,
+            commit_overdue: false,
+            due: true,
+            // The entry that opens a term is let in whatever the limit says, or a full node could
+            // never commit what fills it.
+            uncommitted: uncommitted + Entry::OVERHEAD,
+        };
+        leader.follow_membership(node, next);
+        leader
+    }
+
+    /// Has one peer for each member: new ones are probed from `next` on.
+    pub(crate) fn follow_membership(&mut self, node: &Node, next: LogIndex) {
+        let membership = node.membership();
+        let others = membership.others(node.id());
+        self.peers
+            .retain(|peer| others.binary_search(&peer.id).is_ok());
+        for id in others {
+            if let Err(place) = self.peers.binary_search_by_key(&id, |peer| peer.id) {
+                let linked = node.link_to(id).is_some();
+                self.peers
+                    .insert(place, Peer::new(id, linked, next, node.now));
+            }
+        }
+        let counted = membership
+            .phases()
+            .map_or(&[][..], |phases| phases.replication().members());
+        self.slots = counted
+            .iter()
+            .map(|voter| self.peers.binary_search_by_key(voter, |peer| peer.id).ok())
+            .collect();
+    }
+
+    pub(crate) fn peer(&mut self, id: NodeId) -> Option<&mut Peer> {
+        self.peers.iter_mut().find(|peer| peer.id == id)
+    }
+
+    // Proposals.
+
+    /// Takes a command on.
+    pub(crate) fn propose(
+        &mut self,
+        node: &mut Node,
+        entry: Entry,
+    ) -> Result<LogIndex, (Refusal, Entry)> {
+        let limit = node.config.limits.uncommitted_bytes;
+        let weight = entry.weight();
+        if self.uncommitted > 0 && self.uncommitted + weight > limit {
+            let refusal = Refusal::Busy {
+                what: "the bytes of uncommitted proposals",
+                limit,
+            };
+            return Err((refusal, entry));
+        }
+        self.uncommitted += weight;
+        self.due = true;
+        Ok(node.log.open(node.term, entry))
+    }
+
+    /// Takes on what a follower has passed on: all of it or nothing.
+    pub(crate) fn on_propose(
+        &mut self,
+        node: &mut Node,
+        from: NodeId,
+        life: u64,
+        first: Ticket,
+        commands: Vec<Bytes>,
+    ) {
+        let count = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        let Some(last) = first.0.checked_add(u64::from(count).saturating_sub(1)) else {
+            return node.drop_message();
+        };
+        let Some(peer) = self.peer(from) else {
+            let outcome = Outcome::Refused(Denial::NotLeader);
+            return node.send(
+                from,
+                Body::Proposed {
+                    life,
+                    first,
+                    count,
+                    outcome,
+                },
+            );
+        };
+        let outcome = if peer
+            .forwarded
+            .is_some_and(|(l, seen)| l == life && seen >= first)
+        {
+            // A repeated message must not become a second entry, and a late one is not told from it.
+            Outcome::Unknown
+        } else {
+            peer.forwarded = Some((life, Ticket(last)));
+            match self.accept(node, commands) {
+                Ok(index) => Outcome::Accepted(index),
+                Err(denial) => Outcome::Refused(denial),
+            }
+        };
+        // Safe before any write: it only names the place and term of the entry, and promises
+        // nothing. Sent before the entry itself, so that it arrives before the commit.
+        node.send_now(
+            from,
+            Body::Proposed {
+                life,
+                first,
+                count,
+                outcome,
+            },
+        );
+    }
+
+    fn accept(&mut self, node: &mut Node, commands: Vec<Bytes>) -> Result<LogIndex, Denial> {
+        let limits = &node.config.limits;
+        let clip = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        if let Some(long) = commands
+            .iter()
+            .find(|command| command.len() > limits.command_bytes)
+        {
+            let (len, limit) = (clip(long.len()), clip(limits.command_bytes));
+            return Err(Denial::TooLarge { len, limit });
+        }
+        let weight: usize = commands
+            .iter()
+            .map(|command| command.len() + Entry::OVERHEAD)
+            .sum();
+        if self.uncommitted > 0 && self.uncommitted + weight > limits.uncommitted_bytes {
+            return Err(Denial::Busy {
+                limit: clip(limits.uncommitted_bytes),
+            });
+        }
+        self.uncommitted += weight;
+        self.due = true;
+        let index = node.log.last().next();
+        for command in commands {
+            node.log.open(node.term, Entry::command(command));
+        }
+        Ok(index)
+    }
+
+    /// Appends a configuration, in force at once.
+    pub(crate) fn reconfigure(&mut self, node: &mut Node, membership: Membership) -> LogIndex {
+        let entry = Entry {
+            kind: EntryKind::Config,
+            payload: membership.to_bytes(),
+        };
+        self.uncommitted += entry.weight();
+        self.due = true;
+        let index = node.log.open(node.term, entry);
+        node.history.push(index, membership);
+        node.membership_changed();
+        self.follow_membership(node, index);
+        index
+    }
+
+    // Reads.
+
+    /// Takes a read of this node on.
+    pub(crate) fn read(&mut self, node: &Node, ticket: Ticket) {
+        let round = self.want_round();
+        self.reads.here(ticket, self.read_index(node), round);
+    }
+
+    /// Takes on a question that a follower has passed on.
+    pub(crate) fn on_read(&mut self, node: &mut Node, from: NodeId, life: u64, ticket: Ticket) {
+        let limit = node.config.limits.pending_reads;
+        if self.reads.len() >= limit {
+            let index = Err(Denial::Busy {
+                limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            });
+            return node.send(
+                from,
+                Body::ReadAt {
+                    life,
+                    ticket,
+                    index,
+                },
+            );
+        }
+        let round = self.want_round();
+        self.reads
+            .peer(from, life, ticket, self.read_index(node), round);
+    }
+
+    /// A read sees at least the entry that opened the term: before that is committed, the leader
+    /// does not know what is (dissertation §6.4, step 1).
+    fn read_index(&self, node: &Node) -> LogIndex {
+        if planted!(node, ReadBeforeFirstCommit) {
+            return node.commit;
+        }
+        node.commit.max(self.opened)
+    }
+
+    /// The next round: it begins with the next messages.
+    fn want_round(&mut self) -> Round {
+        self.round_wanted = true;
+        self.due = true;
+        Round(self.round.0 + 1)
+    }
+
+    fn confirm_reads(&mut self, node: &mut Node) {
+        let Some(next) = self.reads.next_round() else {
+            return;
+        };
+        if planted!(node, ReadUnconfirmed) {
+            return self.reads.confirm(node, Round(u64::MAX), node.commit);
+        }
+        let own = self.round.0;
+        let round = Round(self.held_by_quorum(node, own, |peer| peer.round_acked.0));
+        if round >= next {
+            self.reads.confirm(node, round, node.commit);
+        }
+    }
+
+    // Counting.
+
+    /// The highest value that a replication quorum has reached.
+    fn held_by_quorum(&self, node: &Node, own: u64, of: impl Fn(&Peer) -> u64) -> u64 {
+        let Some(phases) = node.membership().phases() else {
+            return 0;
+        };
+        phases
+            .replication()
+            .highest_by(|position| match self.slots[position] {
+                Some(place) => of(&self.peers[place]),
+                None => own,
+            })
+    }
+
+    /// Commits what a quorum holds, if it is of this term: what is older rides along, and is never
+    /// committed by counting (Raft §5.4.2, figure 8). This node counts what is durable here.
+    pub(crate) fn advance(&mut self, node: &mut Node) {
+        let own = if planted!(node, CountUnwritten) {
+            node.log.last().0
+        } else {
+            node.log.durable().0
+        };
+        let mut index = LogIndex(self.held_by_quorum(node, own, |peer| peer.matched.0));
+        if planted!(node, MajorityMinusOne) {
+            index = LogIndex(
+                self.peers
+                    .iter()
+                    .map(|peer| peer.matched.0)
+                    .fold(own, u64::max),
+            );
+        }
+        if index > node.commit
+            && (node.log.term_at(index) == Some(node.term)
+                || planted!(node, CommitOldTermByCounting))
+        {
+            self.uncommitted -= node.log.weight(node.commit, index).min(self.uncommitted);
+            node.commit_to(index);
+            if self.commit_due.is_none() {
+                self.commit_due = Some(node.now + node.config.timing.commit_delay);
+            }
+        }
+        self.confirm_reads(node);
+    }
+
+    // Answers.
+
+    /// A follower's log matches up to `matched`, durably.
+    pub(crate) fn on_appended(
+        &mut self,
+        node: &mut Node,
+        from: NodeId,
+        matched: LogIndex,
+        round: Round,
+    ) {
+        let Some(place) = self.answered(node, from, round) else {
+            return;
+        };
+        if matched > node.log.last() {
+            // Nobody has acknowledged more in this term than this leader has: not our message.
+            return node.drop_message();
+        }
+        let peer = &mut self.peers[place];
+        let news = peer.acknowledged(matched);
+        match peer.mode {
+            Mode::Probe { .. } if news || matched == peer.next.previous() => {
+                peer.become_replicate();
+            }
+            Mode::Snapshot { id, .. } if matched >= id.index => peer.become_replicate(),
+            Mode::Probe { .. } | Mode::Replicate | Mode::Snapshot { .. } => {}
+        }
+        // It may have more, or be told of what is committed.
+        self.due |= peer.next <= node.log.last() || !matches!(peer.mode, Mode::Replicate);
+        if matched > node.commit {
+            self.advance(node);
+        } else {
+            self.confirm_reads(node);
+        }
+    }
+
+    /// A follower has refused an append: its log parts from ours before the place asked.
+    pub(crate) fn on_conflict(
+        &mut self,
+        node: &mut Node,
+        from: NodeId,
+        asked: LogIndex,
+        hint: Position,
+        round: Round,
+    ) {
+        let Some(place) = self.answered(node, from, round) else {
+            return;
+        };
+        // Where our log and the follower's can agree at the latest: terms above the hint's are not
+        // in its log before the place asked.
+        let resume = node.log.last_at_most(hint.index, hint.term);
+        self.peers[place].refused(asked, resume);
+        self.due = true;
+        self.confirm_reads(node);
+    }
+
+    /// A follower has taken a piece of a snapshot.
+    pub(crate) fn on_snapshot_got(
+        &mut self,
+        node: &mut Node,
+        from: NodeId,
+        got: (synod_core::SnapshotId, u64),
+        round: Round,
+    ) {
+        let Some(place) = self.answered(node, from, round) else {
+            return;
+        };
+        let size = match &node.snapshot {
+            Some(snapshot) if snapshot.id == got.0 => snapshot.size,
+            // Replaced meanwhile: the storage will say so.
+            Some(_) | None => u64::MAX,
+        };
+        if let Mode::Snapshot {
+            id,
+            offset,
+            waiting,
+            ..
+        } = &mut self.peers[place].mode
+            && *id == got.0
+            // No storage is asked for what lies behind the end, whatever a peer says.
+            && got.1 <= size
+        {
+            *offset = got.1;
+            *waiting = false;
+            self.due = true;
+        }
+        self.confirm_reads(node);
+    }
+
+    /// Notes that a peer has answered; its place, if it is one of ours.
+    fn answered(&mut self, node: &mut Node, from: NodeId, round: Round) -> Option<usize> {
+        let place = self.peers.iter().position(|peer| peer.id == from);
+        let Some(place) = place.filter(|place| round <= self.peers[*place].round_sent) else {
+            node.drop_message();
+            return None;
+        };
+        let peer = &mut self.peers[place];
+        peer.heard = node.now;
+        peer.round_acked = peer.round_acked.max(round);
+        Some(place)
+    }
+
+    // Time.
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.commit_due
+            .map_or(self.heartbeat_due, |due| due.min(self.heartbeat_due))
+    }
+
+    /// Whether this leader still has a quorum: if not it steps down, so that its clients look
+    /// elsewhere (dissertation §6.2).
+    pub(crate) fn has_quorum(&self, node: &Node) -> bool {
+        let now = node.now.as_nanos();
+        let heard = Instant::from_nanos(self.held_by_quorum(node, now, |p| p.heard.as_nanos()));
+        node.now.since(heard) <= node.config.timing.election_max
+            || node.config.timing.election_max.is_zero()
+    }
+
+    /// Fires what is due.
+    pub(crate) fn tick(&mut self, node: &Node) {
+        if node.now >= self.heartbeat_due {
+            self.heartbeat_due = node.now + node.config.timing.heartbeat;
+            self.beat = true;
+            self.due = true;
+            for peer in &mut self.peers {
+                // A probe or a piece whose answer was lost is sent again.
+                peer.retry(node.now, node.config.timing.election_max.saturating_mul(2));
+            }
+        }
+        if self.commit_due.is_some_and(|due| node.now >= due) {
+            self.commit_due = None;
+            self.commit_overdue = true;
+            self.due = true;
+        }
+    }
+
+    // Sending.
+
+    /// Writes and sends what has gathered.
+    pub(crate) fn flush(&mut self, node: &mut Node) {
+        if !self.due {
+            return;
+        }
+        self.due = false;
+        if let Some(chunk) = node.log.seal(node.term) {
+            node.write_entries(chunk);
+            if planted!(node, CountUnwritten) {
+                self.advance(node);
+            }
+        }
+        if self.round_wanted {
+            self.round_wanted = false;
+            self.round.0 += 1;
+            // A leader whose weight is a quorum by itself waits for nobody's answer.
+            self.confirm_reads(node);
+        }
+        for place in 0..self.peers.len() {
+            self.feed(node, place);
+        }
+        if self.commit_due.is_some() && self.peers.iter().all(|peer| !lacks_commit(node, peer)) {
+            self.commit_due = None;
+        }
+        self.commit_overdue = false;
+        self.beat = false;
+    }
+
+    /// Sends one peer what it may have.
+    fn feed(&mut self, node: &mut Node, place: usize) {
+        let round = self.round;
+        let reading = !self.reads.is_empty();
+        let peer = &mut self.peers[place];
+        if !peer.linked {
+            return;
+        }
+        let limits = &node.config.limits;
+        let (messages, in_flight) = (limits.in_flight_messages, limits.in_flight_bytes);
+        while peer.next <= node.log.sealed() && peer.may_send(messages, in_flight) {
+            let sealed = node.log.sealed();
+            match node
+                .log
+                .read(peer.next, sealed, node.config.limits.append_bytes)
+            {
+                Some(entries) => send_entries(node, peer, entries, round),
+                None => fetch(node, peer),
+            }
+        }
+        if let Mode::Snapshot { .. } = peer.mode {
+            fetch_snapshot(node, peer);
+        }
+        let probe = peer.may_send(messages, in_flight) && matches!(peer.mode, Mode::Probe { .. });
+        let wanted = probe
+            || (reading && peer.round_sent < round)
+            || (self.beat && peer.quiet)
+            || (self.commit_overdue && lacks_commit(node, peer));
+        if wanted {
+            send_empty(node, peer, round);
+        }
+        if self.beat {
+            peer.quiet = true;
+        }
+    }
+
+    /// What was read back for a peer.
+    pub(crate) fn loaded_entries(
+        &mut self,
+        node: &mut Node,
+        place: usize,
+        answer: Option<Vec<Entries>>,
+    ) {
+        let round = self.round;
+        self.due = true;
+        let peer = &mut self.peers[place];
+        peer.load = None;
+        // Nothing, or behind the base: compacted meanwhile. The next flush sees that and offers the
+        // snapshot.
+        for run in answer.into_iter().flatten() {
+            let known = peer.next.previous() >= node.log.base().index;
+            if known && run.first() == peer.next && peer.may_send(usize::MAX, usize::MAX) {
+                send_entries(node, peer, run, round);
+            }
+        }
+    }
+
+    /// A piece of the snapshot that was read back for a peer.
+    pub(crate) fn loaded_snapshot(
+        &mut self,
+        node: &mut Node,
+        place: usize,
+        answer: Option<(synod_core::SnapshotMeta, u64, Bytes)>,
+    ) {
+        let round = self.round;
+        self.due = true;
+        let peer = &mut self.peers[place];
+        peer.load = None;
+        let Mode::Snapshot { id, offset, .. } = peer.mode else {
+            return;
+        };
+        match answer {
+            Some((meta, at, chunk)) if meta.id == id && at == offset => {
+                peer.round_sent = peer.round_sent.max(round);
+                peer.quiet = false;
+                // Safe before any write: a snapshot holds only what is committed and durable.
+                node.send_now(
+                    peer.id,
+                    Body::Snapshot(Box::new(Piece {
+                        meta,
+                        offset,
+                        chunk,
+                        round,
+                    })),
+                );
+            }
+            // Another snapshot has taken its place.
+            Some(_) | None => peer.become_probe(peer.matched.next()),
+        }
+    }
+
+    pub(crate) fn place_of_load(&self, load: synod_core::LoadId) -> Option<usize> {
+        self.peers.iter().position(|peer| peer.load == Some(load))
+    }
+
+    /// The link to a peer has a new incarnation or is gone.
+    pub(crate) fn relink(&mut self, id: NodeId, linked: bool) {
+        self.due = true;
+        if let Some(peer) = self.peer(id) {
+            peer.relink(linked);
+        }
+    }
+
+    /// The leader's own invariants.
+    pub(crate) fn check(&self, node: &Node) {
+        self.peers.iter().for_each(Peer::check);
+        assert!(
+            node.log.last() >= self.opened,
+            "a leader's log only grows (Raft §5.3)"
+        );
+        assert!(
+            self.peers
+                .iter()
+                .all(|peer| peer.matched <= node.log.last()),
+            "nobody has more than the leader"
+        );
+    }
+}
+
+/// Sends entries to a peer.
+///
+/// Safe before this node's own write is durable: the leader's term is durable since its candidacy,
+/// an entry of it means nothing until a quorum has it on disk, and the leader counts itself only
+/// once its own write is durable (dissertation §10.2.1: the leader's disk in parallel).
+fn send_entries(node: &mut Node, peer: &mut Peer, entries: Entries, round: Round) {
+    let Some(before) = node.log.term_at(entries.first().previous()) else {
+        debug_assert!(false, "the entry before what is in the log is known");
+        return;
+    };
+    let (last, bytes) = (entries.last(), entries.weight());
+    let append = Append {
+        before,
+        entries,
+        commit: node.commit,
+        round,
+    };
+    send_append(node, peer, append);
+    peer.sent(last, bytes);
+}
+
+fn send_append(node: &mut Node, peer: &mut Peer, append: Append) {
+    peer.round_sent = append.round;
+    peer.commit_sent = append.commit.min(append.entries.last());
+    peer.quiet = false;
+    // Safe as said at `send_entries`.
+    node.send_now(peer.id, Body::Append(append));
+}
+
+/// Sends no entries: a heartbeat, a probe, news of a commit or a question for confirmation.
+fn send_empty(node: &mut Node, peer: &mut Peer, round: Round) {
+    let (at, before) = match peer.mode {
+        // Its log is far behind: every log has the place before the first entry.
+        Mode::Snapshot { .. } => (LogIndex::START, crate::Term::START),
+        Mode::Probe { .. } | Mode::Replicate => {
+            let at = peer.next.previous();
+            match node.log.term_at(at) {
+                Some(term) => (at, term),
+                // All that was sent is compacted. The place where our log begins still tells whether
+                // the peer has it: to ask for less would leave what was lost in flight for ever.
+                None => (node.log.base().index, node.log.base().term),
+            }
+        }
+    };
+    let entries = Entries::empty(at.next(), node.term.stamp());
+    send_append(
+        node,
+        peer,
+        Append {
+            before,
+            entries,
+            commit: node.commit,
+            round,
+        },
+    );
+    if at == peer.next.previous() {
+        peer.sent(at, 0);
+    }
+}
+
+/// Reads back what a peer needs next, or turns to the snapshot if that is compacted.
+fn fetch(node: &mut Node, peer: &mut Peer) {
+    let after = peer.next.previous();
+    if after >= node.log.base().index {
+        let load = LogLoad::Entries {
+            after,
+            // Only what is durable has left memory (contract rule 8).
+            through: node.log.durable(),
+            max_bytes: node.config.limits.append_bytes,
+        };
+        peer.load = Some(node.outbox.load(load));
+        return;
+    }
+    match &node.snapshot {
+        Some(snapshot) => {
+            let id = snapshot.id;
+            peer.become_snapshot(id);
+            node.detail(Detail::SnapshotOffered { to: peer.id, id });
+        }
+        None => {
+            // A log is compacted only behind a snapshot.
+            debug_assert!(false, "{} needs a snapshot and there is none", peer.id);
+            peer.become_probe(node.log.base().index.next());
+        }
+    }
+}
+
+fn fetch_snapshot(node: &mut Node, peer: &mut Peer) {
+    let max_bytes = node.config.limits.snapshot_chunk_bytes;
+    if let Mode::Snapshot {
+        id,
+        offset,
+        waiting,
+        since,
+    } = &mut peer.mode
+        && !*waiting
+        && peer.load.is_none()
+    {
+        *waiting = true;
+        *since = node.now;
+        let load = LogLoad::Snapshot {
+            id: *id,
+            offset: *offset,
+            max_bytes,
+        };
+        peer.load = Some(node.outbox.load(load));
+    }
+}
+
+/// Whether a peer has what is committed and has not been told that it is.
+fn lacks_commit(node: &Node, peer: &Peer) -> bool {
+    peer.linked
+        && matches!(peer.mode, Mode::Replicate)
+        && peer.commit_sent < node.commit.min(peer.next.previous())
+}

@@ -1,0 +1,24 @@
+//! Raft's tests: stories on a small cluster with a hand-held network, disk and clock.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "a test says how to repeat it")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests have std"
+)]
+
+mod chaos;
+mod cluster;
+mod codec;
+mod elections;
+mod far;
+mod found;
+mod golden;
+mod limits;
+mod membership;
+mod nonsense;
+mod reads;
+mod replication;
+mod snapshots;
+mod solo;
+mod steady;

@@ -1,0 +1,11 @@
+//! Raft under the simulator: see the README of `synod-sim`.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests have std"
+)]
+
+mod cluster;
+#[cfg(feature = "planted")]
+mod planted;
+mod seeds;

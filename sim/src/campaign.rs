@@ -1,0 +1,237 @@
+//! Many seeds on all cores.
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use synod_core::mix;
+
+use crate::application::Application;
+use crate::report::{Failure, Marks, Report};
+use crate::simulation::Simulation;
+use crate::subject::Subject;
+
+/// Runs many seeds. The first failing one ends it.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    base: u64,
+    seeds: u64,
+    kept: Vec<u64>,
+    threads: usize,
+    command: String,
+}
+
+impl Campaign {
+    /// `seeds` fresh seeds, drawn from `base`: a number, or any text such as the hash of a commit.
+    #[must_use]
+    pub fn new(base: &str, seeds: u64) -> Self {
+        let text = |hash: u64, byte: u8| mix(hash, u64::from(byte));
+        let number = base.parse().ok();
+        Self {
+            base: number.unwrap_or_else(|| base.bytes().fold(0, text)),
+            seeds,
+            kept: Vec::new(),
+            threads: thread::available_parallelism().map_or(1, usize::from),
+            command: String::from("SYNOD_SEED={seed} cargo test"),
+        }
+    }
+
+    /// What `SYNOD_SEED_BASE` (default `base`) and `SYNOD_SEEDS` (default `seeds`) say; with
+    /// `SYNOD_SEED`, that seed alone.
+    #[must_use]
+    pub fn from_env(base: &str, seeds: u64) -> Self {
+        let env = |name| std::env::var(name).ok();
+        if let Some(seed) = env("SYNOD_SEED").and_then(|seed| seed.parse().ok()) {
+            return Self::new("0", 0).keep([seed]);
+        }
+        let seeds = env("SYNOD_SEEDS")
+            .and_then(|seeds| seeds.parse().ok())
+            .unwrap_or(seeds);
+        Self::new(
+            &env("SYNOD_SEED_BASE").unwrap_or_else(|| base.into()),
+            seeds,
+        )
+    }
+
+    /// Runs these seeds first: those that have found something once.
+    #[must_use]
+    pub fn keep(mut self, seeds: impl IntoIterator<Item = u64>) -> Self {
+        self.kept.extend(seeds);
+        self
+    }
+
+    /// How many threads run seeds. Default: one for each core.
+    #[must_use]
+    pub const fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// The command that repeats a seed, with `{seed}` in its place.
+    #[must_use]
+    pub fn replay_with(mut self, command: impl Into<String>) -> Self {
+        self.command = command.into();
+        self
+    }
+
+    /// The seed at this place.
+    #[must_use]
+    pub fn seed(&self, place: u64) -> u64 {
+        match self.kept.get(usize::try_from(place).unwrap_or(usize::MAX)) {
+            Some(seed) => *seed,
+            None => mix(self.base, place - self.kept.len() as u64),
+        }
+    }
+
+    /// Runs all seeds, every fiftieth twice.
+    pub fn run<S: Subject, A: Application>(&self, simulation: &Simulation<S, A>) -> Summary
+    where
+        Simulation<S, A>: Sync,
+    {
+        let started = Instant::now();
+        let total = self.seeds + self.kept.len() as u64;
+        let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+        let summary = Mutex::new(Summary::default());
+        let work = || {
+            while !stop.load(Ordering::Relaxed) {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                if place >= total {
+                    return;
+                }
+                let seed = self.seed(place);
+                let result = if place.is_multiple_of(50) {
+                    simulation.twice(seed)
+                } else {
+                    simulation.run(seed)
+                };
+                let result = result.map_err(|failure| {
+                    stop.store(true, Ordering::Relaxed);
+                    recorded(simulation, seed, failure)
+                });
+                let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+                summary.add(place, result, &self.command);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..self.threads {
+                scope.spawn(work);
+            }
+        });
+        let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+        summary.wall = started.elapsed();
+        summary
+    }
+}
+
+/// The failure again, with what happened before it.
+fn recorded<S: Subject, A: Application>(
+    simulation: &Simulation<S, A>,
+    seed: u64,
+    failure: Box<Failure>,
+) -> Box<Failure> {
+    let lines = std::env::var("SYNOD_TRACE")
+        .ok()
+        .and_then(|lines| lines.parse().ok());
+    match simulation.traced(seed, lines.unwrap_or(60)) {
+        Err(again) => again,
+        Ok(_) => failure,
+    }
+}
+
+/// What comes of many seeds.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Things that happened.
+    pub events: u64,
+    /// Virtual time, of all seeds.
+    pub time: Duration,
+    /// Real time.
+    pub wall: Duration,
+    /// Operations that were answered.
+    pub operations: u64,
+    /// Operations that were given up.
+    pub unknown: u64,
+    /// Faults.
+    pub faults: u64,
+    /// What was reached.
+    pub marks: Marks,
+    /// The first failure by place: its place among the seeds, and the command that repeats it.
+    pub failure: Option<(u64, Box<Failure>, String)>,
+}
+
+impl Summary {
+    fn add(&mut self, place: u64, result: Result<Report, Box<Failure>>, command: &str) {
+        self.seeds += 1;
+        match result {
+            Ok(report) => {
+                self.events += report.events;
+                self.time += report.time;
+                self.operations += report.operations;
+                self.unknown += report.unknown;
+                self.faults += report.faults;
+                self.marks.merge(&report.marks);
+            }
+            Err(failure) => {
+                if self
+                    .failure
+                    .as_ref()
+                    .is_none_or(|(first, ..)| place < *first)
+                {
+                    let command = command.replace("{seed}", &failure.plan.seed.to_string());
+                    self.failure = Some((place, failure, command));
+                }
+            }
+        }
+    }
+
+    /// The marks of `wanted` that were counted less often than they should, each per thousand seeds.
+    #[must_use]
+    pub fn missed(&self, wanted: &[(&'static str, u64)]) -> Vec<String> {
+        let scarce = wanted
+            .iter()
+            .filter(|(mark, per_thousand)| self.marks.get(mark) * 1000 < per_thousand * self.seeds);
+        let tell = |(mark, least): &(&str, u64)| {
+            format!(
+                "{mark}: {} in {} seeds, wanted {least} in 1000",
+                self.marks.get(mark),
+                self.seeds
+            )
+        };
+        scarce.map(tell).collect()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per = |count: f64, time: Duration| count / time.as_secs_f64().max(1e-9);
+        for (mark, count) in self.marks.iter() {
+            writeln!(f, "{count:>12}  {mark}")?;
+        }
+        writeln!(
+            f,
+            "{} seeds, {} events, {:.0} virtual s in {:.1} s: {:.0} events/s, {:.0} virtual s per s",
+            self.seeds,
+            self.events,
+            self.time.as_secs_f64(),
+            self.wall.as_secs_f64(),
+            per(self.events as f64, self.wall),
+            per(self.time.as_secs_f64(), self.wall),
+        )?;
+        write!(
+            f,
+            "per virtual s: {:.1} operations answered, {:.2} given up, {:.1} faults",
+            per(self.operations as f64, self.time),
+            per(self.unknown as f64, self.time),
+            per(self.faults as f64, self.time),
+        )?;
+        if let Some((_, failure, command)) = &self.failure {
+            write!(f, "\n{failure}\nrepeat with: {command}")?;
+        }
+        Ok(())
+    }
+}

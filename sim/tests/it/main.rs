@@ -1,0 +1,13 @@
+//! The public interface, on histories written by hand.
+
+mod cluster;
+mod evidence;
+mod history;
+mod limits;
+mod map;
+mod once;
+mod order;
+mod picture;
+mod register;
+mod script;
+mod session;
