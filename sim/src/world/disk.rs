@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use bytes::Bytes;
 use synod_core::{
     Batch, Lane, LoadId, LogLoad, LogRecord, Machine, OldLog, ReplicatedLog, SnapshotMeta, WriteId,
 };
@@ -27,7 +28,7 @@ pub(super) struct Job {
 enum Done {
     /// The machine, of its write.
     Write(WriteId),
-    /// Nobody: a piece of a snapshot.
+    /// Whoever takes a snapshot of the state machine, of a piece of it.
     Piece,
     /// The machine, of a snapshot of its state machine.
     Snapshot(SnapshotMeta),
@@ -100,9 +101,9 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         };
         match job.done {
             Done::Write(write) => up.log.persisted(now, write),
-            Done::Piece => return,
+            Done::Piece => return self.stage(i),
             Done::Snapshot(meta) => {
-                up.replica.snapshotting = false;
+                up.replica.staging = None;
                 up.log.compact(now, meta);
             }
         }
@@ -169,27 +170,58 @@ impl<S: Subject, A: Application> World<'_, S, A> {
                 return self.fail(Breach::new("the state machine can be snapshot", evidence));
             }
         };
-        up.replica.snapshotting = true;
         up.replica.snapshot = meta.index();
         meta.size = contents.len() as u64;
+        up.replica.staging = Some(Staging {
+            meta: meta.clone(),
+            contents,
+            offset: 0,
+        });
         note!(self, "{} takes a snapshot {}", self.id(i), meta.id);
         self.marks.add("snapshots taken");
-        let (mut offset, chunk) = (0, self.plan.machine.chunk);
-        while offset < contents.len() || offset == 0 {
-            let end = (offset + chunk).min(contents.len());
-            let stage = LogRecord::Stage {
-                lane: Lane::Taken,
-                id: meta.id,
-                offset: offset as u64,
-                chunk: contents.slice(offset..end),
-            };
-            self.enqueue(i, vec![stage], Done::Piece);
-            offset = end.max(1);
+        self.stage(i);
+    }
+
+    /// Writes the next piece of a snapshot. Only one waits for the disk at a time: the log's writes
+    /// go on between them.
+    fn stage(&mut self, i: usize) {
+        let most = self.plan.machine.chunk;
+        let Some(staging) = self.nodes[i]
+            .up
+            .as_mut()
+            .and_then(|up| up.replica.staging.as_mut())
+        else {
+            return;
+        };
+        let Staging {
+            meta,
+            contents,
+            offset,
+        } = staging;
+        let end = (*offset + most).min(contents.len());
+        let mut records = vec![LogRecord::Stage {
+            lane: Lane::Taken,
+            id: meta.id,
+            offset: *offset as u64,
+            chunk: contents.slice(*offset..end),
+        }];
+        *offset = end;
+        if end < contents.len() {
+            return self.enqueue(i, records, Done::Piece);
         }
-        let activate = LogRecord::Activate {
+        let meta = meta.clone();
+        records.push(LogRecord::Activate {
             meta: meta.clone(),
             log: OldLog::Keep,
-        };
-        self.enqueue(i, vec![activate], Done::Snapshot(meta));
+        });
+        self.enqueue(i, records, Done::Snapshot(meta));
     }
+}
+
+/// A snapshot of a state machine that is being written.
+#[derive(Debug)]
+pub(super) struct Staging {
+    meta: SnapshotMeta,
+    contents: Bytes,
+    offset: usize,
 }

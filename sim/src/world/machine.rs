@@ -11,6 +11,7 @@ use synod_core::{
 };
 
 use super::client::{Asked, Waiter};
+use super::disk::Staging;
 use super::trace::note;
 use super::{Detail, Happening, MILLI, World};
 use crate::application::Application;
@@ -30,7 +31,8 @@ pub(super) struct Replica<M> {
     busy: bool,
     /// A snapshot was to be restored and is not current any more: a newer one follows.
     awaits_restore: bool,
-    pub(super) snapshotting: bool,
+    /// The snapshot of it that is being taken.
+    pub(super) staging: Option<Staging>,
     /// The last index of which a snapshot was taken or restored.
     pub(super) snapshot: LogIndex,
     pub(super) role: Role,
@@ -54,7 +56,7 @@ impl<M: StateMachine> Replica<M> {
             work: VecDeque::new(),
             busy: false,
             awaits_restore: false,
-            snapshotting: false,
+            staging: None,
             snapshot: LogIndex::START,
             role: Role::Follower,
         }
@@ -75,7 +77,7 @@ impl<M> Replica<M> {
         self.handed = self.applied;
         self.busy = false;
         self.awaits_restore = false;
-        self.snapshotting = false;
+        self.staging = None;
         self.role = Role::Follower;
         waiters
     }
@@ -408,7 +410,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         };
         up.log.applied(now, committed.last());
         let due = up.replica.applied.since(up.replica.snapshot) >= every;
-        if due && !up.replica.snapshotting {
+        if due && up.replica.staging.is_none() {
             self.snapshot(i);
         }
     }
