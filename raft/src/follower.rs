@@ -24,6 +24,12 @@ pub(crate) struct Follower {
     round: Round,
     /// What the leader is to be told once it is durable: the log matches up to here.
     ack: Option<LogIndex>,
+    /// What it will be told when the writes under way are durable.
+    noted: Option<LogIndex>,
+    /// The leader wants to know whether this node still follows: a heartbeat or a read's round.
+    asked: bool,
+    /// This node's term is durable.
+    settled: bool,
 }
 
 impl Follower {
@@ -36,6 +42,9 @@ impl Follower {
             attempt,
             round: Round(0),
             ack: None,
+            noted: None,
+            asked: false,
+            settled: false,
         }
     }
 
@@ -55,6 +64,7 @@ impl Follower {
 
     /// Entries of the leader (Raft figure 2, `AppendEntries`, receiver).
     pub(crate) fn on_append(&mut self, node: &mut Node, from: NodeId, append: Append) {
+        self.asked |= append.entries.is_empty() || append.round > self.round;
         self.hear(node, append.round);
         let before = append.entries.first().previous();
         let base = node.log.base().index;
@@ -105,7 +115,7 @@ impl Follower {
 
     /// Appends what is new, and truncates only where an entry really is another one: a shorter or
     /// repeated append must not cost what has been acknowledged.
-    fn merge(&self, node: &mut Node, entries: Entries) -> bool {
+    fn merge(&mut self, node: &mut Node, entries: Entries) -> bool {
         let term = Term::from(entries.stamp());
         let mut new = entries;
         while !new.is_empty() && new.first() <= node.log.last() {
@@ -134,6 +144,7 @@ impl Follower {
                 continue;
             }
             node.truncate(index);
+            self.noted = None;
         }
         if !new.is_empty() {
             node.append(new);
@@ -230,24 +241,44 @@ impl Follower {
         node.outbox
             .event_after(LogEvent::Detail(Detail::SnapshotInstalled { id: meta.id }));
         self.ack = Some(end.index);
+        self.noted = None;
     }
 
     /// Notes what is to be acknowledged once everything so far is durable: one answer for all
     /// appends that came together.
     pub(crate) fn flush(&mut self, node: &mut Node) {
-        if let Some(matched) = self.ack.take() {
-            if planted!(node, AckBeforeSync) {
-                self.acknowledge(node, matched);
-            }
-            node.outbox.note_after(Note::Ack {
-                term: node.term,
-                matched,
-            });
+        let Some(matched) = self.ack.take() else {
+            return;
+        };
+        let asked = core::mem::take(&mut self.asked);
+        if planted!(node, AckBeforeSync) {
+            self.acknowledge(node, matched);
         }
+        if asked && self.settled && !node.installing && !node.outbox.is_settled() {
+            // A slow disk is no silent node: that this node follows needs no write, so neither the
+            // leader's quorum nor its reads wait for one. Of the log it says what is durable.
+            self.answer(node, matched.min(node.log.durable()));
+            if self.noted >= Some(matched) {
+                return;
+            }
+        }
+        self.noted = Some(matched);
+        node.outbox.note_after(Note::Ack {
+            term: node.term,
+            matched,
+        });
     }
 
-    /// What matches up to here is durable.
-    pub(crate) fn acknowledge(&self, node: &mut Node, matched: LogIndex) {
+    /// What matches up to here is durable, and so is the term.
+    pub(crate) fn acknowledge(&mut self, node: &mut Node, matched: LogIndex) {
+        self.settled = true;
+        if self.noted <= Some(matched) {
+            self.noted = None;
+        }
+        self.answer(node, matched);
+    }
+
+    fn answer(&self, node: &mut Node, matched: LogIndex) {
         let Some(leader) = node.leader else { return };
         // Safe while other writes run: it says only what a note has said to be durable, in a term
         // that was written before.
