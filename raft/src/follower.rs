@@ -2,6 +2,7 @@
 //! durable.
 
 use alloc::format;
+use core::time::Duration;
 
 use synod_core::{
     Entries, Instant, Lane, LogEvent, LogIndex, LogRecord, NodeId, OldLog, SnapshotMeta,
@@ -16,6 +17,8 @@ use crate::{Body, Detail, Position, Round, Term};
 pub(crate) struct Follower {
     /// When this node stands for election unless it hears of a leader.
     pub(crate) deadline: Instant,
+    /// How long it waits: drawn once for this term and attempt.
+    timeout: Duration,
     /// When it last heard of its leader.
     pub(crate) heard: Option<Instant>,
     /// How often it has waited in this term.
@@ -35,9 +38,10 @@ pub(crate) struct Follower {
 impl Follower {
     /// Waits for a leader for one election time-out from now on.
     pub(crate) fn new(node: &Node, attempt: u64) -> Self {
-        let deadline = node.now + node.election_timeout(attempt);
+        let timeout = node.election_timeout(attempt);
         Self {
-            deadline,
+            deadline: node.now + timeout,
+            timeout,
             heard: None,
             attempt,
             round: Round(0),
@@ -48,10 +52,15 @@ impl Follower {
         }
     }
 
+    /// Waits for one election time-out from now on.
+    pub(crate) fn wait(&mut self, node: &Node) {
+        self.deadline = node.now + self.timeout;
+    }
+
     /// The leader is alive.
     fn hear(&mut self, node: &Node, round: Round) {
         self.heard = Some(node.now);
-        self.deadline = node.now + node.election_timeout(self.attempt);
+        self.wait(node);
         self.round = self.round.max(round);
     }
 
@@ -226,11 +235,7 @@ impl Follower {
             meta: meta.clone(),
             log: OldLog::Replace,
         });
-        for note in node.outbox.notes_mut() {
-            if let Note::Stored(index) | Note::Ack { matched: index, .. } = note {
-                *index = (*index).min(node.commit);
-            }
-        }
+        node.clamp_notes(node.commit);
         node.log.reset(end);
         node.history = crate::membership::History::new(end.index, membership);
         node.membership_changed();
@@ -248,7 +253,7 @@ impl Follower {
     /// appends that came together.
     pub(crate) fn flush(&mut self, node: &mut Node) {
         let Some(matched) = self.ack.take() else {
-            return;
+            return node.note_written(None);
         };
         let asked = core::mem::take(&mut self.asked);
         if planted!(node, AckBeforeSync) {
@@ -259,14 +264,11 @@ impl Follower {
             // leader's quorum nor its reads wait for one. Of the log it says what is durable.
             self.answer(node, matched.min(node.log.durable()));
             if self.noted >= Some(matched) {
-                return;
+                return node.note_written(None);
             }
         }
         self.noted = Some(matched);
-        node.outbox.note_after(Note::Ack {
-            term: node.term,
-            matched,
-        });
+        node.note_written(Some(matched));
     }
 
     /// What matches up to here is durable, and so is the term.

@@ -262,6 +262,15 @@ impl Log {
     /// The entries from `from` on that are sealed and in memory: as many of one term as weigh at
     /// most `limit` bytes, but at least one. `None` if the first is on disk only.
     pub(crate) fn read(&self, from: LogIndex, through: LogIndex, limit: usize) -> Option<Entries> {
+        if let Some(chunk) = self.chunks.back()
+            && chunk.first() == from
+            && from > self.base.index
+            && chunk.last() <= through
+            && chunk.weight() <= limit
+        {
+            // What was sealed last, whole: nearly always.
+            return Some(chunk.clone());
+        }
         let place = self.find(from)?;
         let chunk = &self.chunks[place];
         let mut part = chunk.within(from, limit);
@@ -308,13 +317,10 @@ impl Log {
         }
         // Nearly always asked of the last chunks.
         let end = self.chunks.len();
-        let late = self
-            .chunks
-            .range(end.saturating_sub(3)..)
-            .rev()
-            .position(|c| c.contains(index));
-        if let Some(back) = late {
-            return Some(end - 1 - back);
+        for place in (end.saturating_sub(3)..end).rev() {
+            if self.chunks[place].contains(index) {
+                return Some(place);
+            }
         }
         let place = self.chunks.partition_point(|chunk| chunk.last() < index);
         self.chunks

@@ -22,11 +22,13 @@ use crate::{Body, Config, Detail, Event, Membership, Message, Position, Term};
 pub(crate) enum Note {
     /// Its own vote in this term counts.
     Voted(Term),
-    /// Its log is durable up to here. Clamped when the log is truncated: an entry written over is
-    /// not durable because an older write said so.
-    Stored(LogIndex),
-    /// A leader of this term may be told that the log matches its own up to here. Clamped likewise.
-    Ack { term: Term, matched: LogIndex },
+    /// Its log is durable up to `stored`, and a leader of the term in `ack` may be told that the log
+    /// matches its own up to the place there. Clamped when the log is truncated: an entry written
+    /// over is not durable because an older write said so.
+    Written {
+        stored: Option<LogIndex>,
+        ack: Option<(Term, LogIndex)>,
+    },
     /// The snapshot that the state machine restarts from is current on disk.
     Installed(LogIndex),
     /// A leader of this term may be told how much of a snapshot is here.
@@ -62,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) leader: Option<NodeId>,
     pub(crate) links: Vec<(NodeId, LinkId)>,
     pub(crate) outbox: Outbox<Message, LogRecord, Event, LogLoad, Note>,
+    /// Entries are written up to here, and no note says yet what follows from that.
+    unnoted: Option<LogIndex>,
     pub(crate) tickets: Tickets,
     /// The last entry handed out to the state machine.
     pub(crate) handed: LogIndex,
@@ -105,6 +109,7 @@ impl Node {
             leader: None,
             links: Vec::new(),
             outbox: Outbox::new(config.limits.writes_in_flight),
+            unnoted: None,
             tickets: Tickets::default(),
             handed: base,
             // Not the base: a state machine in memory holds nothing until it says so, and needs the
@@ -231,11 +236,32 @@ impl Node {
         self.outbox.write(LogRecord::State(hard.to_bytes()));
     }
 
-    /// Writes a run of entries and notes that the log is durable up to its end once it is.
+    /// Writes a run of entries.
     pub(crate) fn write_entries(&mut self, entries: Entries) {
         let last = entries.last();
         self.outbox.write(LogRecord::Put(entries));
-        self.outbox.note_after(Note::Stored(last));
+        self.unnoted = Some(last);
+    }
+
+    /// Notes what is to be done once everything written so far is durable: one note for all that
+    /// was written since the last.
+    pub(crate) fn note_written(&mut self, ack: Option<LogIndex>) {
+        let stored = self.unnoted.take();
+        let ack = ack.map(|matched| (self.term, matched));
+        if stored.is_some() || ack.is_some() {
+            self.outbox.note_after(Note::Written { stored, ack });
+        }
+    }
+
+    /// Lets no write that is under way speak of what lies behind `end`: that is another entry now.
+    pub(crate) fn clamp_notes(&mut self, end: LogIndex) {
+        self.unnoted = self.unnoted.map(|index| index.min(end));
+        for note in self.outbox.notes_mut() {
+            if let Note::Written { stored, ack } = note {
+                *stored = stored.map(|index| index.min(end));
+                *ack = ack.map(|(term, matched)| (term, matched.min(end)));
+            }
+        }
     }
 
     /// Appends a leader's entries: log, configurations, disk.
@@ -285,12 +311,8 @@ impl Node {
         let through = self.log.last();
         self.log.truncate(from);
         self.outbox.write(LogRecord::Truncate { from });
-        for note in self.outbox.notes_mut() {
-            if let Note::Stored(index) | Note::Ack { matched: index, .. } = note {
-                // No ABA: what is written over from here on was not made durable by older writes.
-                *index = (*index).min(from.previous());
-            }
-        }
+        // No ABA: what is written over from here on was not made durable by older writes.
+        self.clamp_notes(from.previous());
         self.detail(Detail::Truncated { from, through });
         if self.history.truncate(from) {
             self.membership_changed();

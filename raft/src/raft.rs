@@ -331,7 +331,7 @@ impl Raft {
             && let Role::Follower(follower) = &mut self.role
         {
             // Who has just voted gives the candidate time to win.
-            follower.deadline = self.node.now + self.node.election_timeout(follower.attempt);
+            follower.wait(&self.node);
         }
     }
 
@@ -426,10 +426,23 @@ impl Raft {
         let mut stored = None;
         while let Some(note) = self.node.outbox.next_note() {
             match (note, &mut self.role) {
-                (Note::Stored(through), _) => {
-                    self.node.log.persisted(through);
-                    self.node.due |= self.node.commit > self.node.handed;
-                    stored = Some(through);
+                (
+                    Note::Written {
+                        stored: through,
+                        ack,
+                    },
+                    role,
+                ) => {
+                    if let Some(through) = through {
+                        self.node.log.persisted(through);
+                        self.node.due |= self.node.commit > self.node.handed;
+                        stored = Some(through);
+                    }
+                    if let (Some((term, matched)), Role::Follower(follower)) = (ack, role)
+                        && term == self.node.term
+                    {
+                        follower.acknowledge(&mut self.node, matched);
+                    }
                 }
                 (Note::Installed(index), _) => {
                     // Another snapshot may have come since: its own note follows.
@@ -442,18 +455,13 @@ impl Raft {
                     let verdict = candidate.record(self.node.config.id, true);
                     self.count_votes(verdict);
                 }
-                (Note::Ack { term, matched }, Role::Follower(follower))
-                    if term == self.node.term =>
-                {
-                    follower.acknowledge(&mut self.node, matched);
-                }
                 (Note::Staged { term, id, offset }, Role::Follower(follower))
                     if term == self.node.term =>
                 {
                     follower.got(&mut self.node, id, offset);
                 }
                 // Of a role or term that is over.
-                (Note::Voted(_) | Note::Ack { .. } | Note::Staged { .. }, _) => {}
+                (Note::Voted(_) | Note::Staged { .. }, _) => {}
             }
         }
         if stored > Some(self.node.commit)
@@ -521,11 +529,16 @@ impl Raft {
         }
     }
 
-    /// Writes and sends what has gathered since the last flush.
+    /// Writes and sends what has gathered since the last flush. Kept out of `poll`, which most
+    /// often has only to hand out what is ready.
+    #[inline(never)]
     fn flush(&mut self) {
         let node = &mut self.node;
         match &mut self.role {
-            Role::Leader(leader) => leader.flush(node),
+            Role::Leader(leader) => {
+                leader.flush(node);
+                node.note_written(None);
+            }
             Role::Follower(follower) => {
                 follower.flush(node);
                 if self.forwards.is_gathering()
@@ -534,7 +547,7 @@ impl Raft {
                     self.forwards.flush(node, leader);
                 }
             }
-            Role::Candidate(_) => {}
+            Role::Candidate(_) => node.note_written(None),
         }
         self.drain_notes();
         let node = &mut self.node;
