@@ -58,8 +58,9 @@ impl Follower {
     }
 
     /// The leader is alive.
-    fn hear(&mut self, node: &Node, round: Round) {
+    fn hear(&mut self, node: &mut Node, round: Round) {
         self.heard = Some(node.now);
+        node.touch = node.now;
         self.wait(node);
         self.round = self.round.max(round);
     }

@@ -68,8 +68,16 @@ impl Leader {
     pub(crate) fn follow_membership(&mut self, node: &Node, next: LogIndex) {
         let membership = node.membership();
         let others = membership.others(node.id());
-        self.peers
-            .retain(|peer| others.binary_search(&peer.id).is_ok());
+        self.peers.retain_mut(|peer| {
+            let stays = others.binary_search(&peer.id).is_ok();
+            let returns = stays && peer.leaving.is_some();
+            if !stays {
+                // Whoever is taken out hears of it: it gets the log up to the entry that does so.
+                peer.leaving.get_or_insert(next);
+            }
+            // One that returns may do so with another disk: nothing is known of it.
+            !returns && !peer.is_gone()
+        });
         for id in others {
             if let Err(place) = self.peers.binary_search_by_key(&id, |peer| peer.id) {
                 let linked = node.link_to(id).is_some();
@@ -77,7 +85,12 @@ impl Leader {
                     .insert(place, Peer::new(id, linked, next, node.now));
             }
         }
-        let counted = membership
+        self.find_slots(node);
+    }
+
+    fn find_slots(&mut self, node: &Node) {
+        let counted = node
+            .membership()
             .phases()
             .map_or(&[][..], |phases| phases.replication().members());
         self.slots = counted
@@ -391,9 +404,12 @@ impl Leader {
             // No storage is asked for what lies behind the end, whatever a peer says.
             && got.1 <= size
         {
-            *offset = got.1;
-            *waiting = false;
-            self.due = true;
+            // The piece from there on is under way already: this answer came twice.
+            if !(*waiting && *offset == got.1) {
+                *offset = got.1;
+                *waiting = false;
+                self.due = true;
+            }
         }
         self.confirm_reads(node);
     }
@@ -468,6 +484,10 @@ impl Leader {
         for place in 0..self.peers.len() {
             self.feed(node, place);
         }
+        if self.peers.iter().any(Peer::is_gone) {
+            self.peers.retain(|peer| !peer.is_gone());
+            self.find_slots(node);
+        }
         if self.commit_due.is_some() && self.peers.iter().all(|peer| !lacks_commit(node, peer)) {
             self.commit_due = None;
         }
@@ -501,7 +521,9 @@ impl Leader {
         let probe = peer.may_send(messages, in_flight) && matches!(peer.mode, Mode::Probe { .. });
         let wanted = probe
             || (reading && peer.round_sent < round)
-            || (self.beat && peer.quiet)
+            // Nobody waits for a sign of life much longer than one interval: what was sent just
+            // after a heartbeat does not stand for the next one.
+            || (self.beat && node.now.since(peer.sent_at) >= node.config.timing.heartbeat / 2)
             || (self.commit_overdue && lacks_commit(node, peer));
         if wanted {
             send_empty(node, peer, round);
@@ -522,14 +544,17 @@ impl Leader {
         self.due = true;
         let peer = &mut self.peers[place];
         peer.load = None;
-        // Nothing, or behind the base: compacted meanwhile. The next flush sees that and offers the
-        // snapshot.
+        let mut any = false;
         for run in answer.into_iter().flatten() {
             let known = peer.next.previous() >= node.log.base().index;
             if known && run.first() == peer.next && peer.may_send(usize::MAX, usize::MAX) {
                 send_entries(node, peer, run, round);
+                any = true;
             }
         }
+        // Behind the base: compacted meanwhile. The next flush sees that and offers the snapshot.
+        // Else the storage does not have what it should: asking at once would only keep it busy.
+        peer.stalled = !any && peer.next.previous() >= node.log.base().index;
     }
 
     /// A piece of the snapshot that was read back for a peer.
@@ -550,6 +575,7 @@ impl Leader {
             Some((meta, at, chunk)) if meta.id == id && at == offset => {
                 peer.round_sent = peer.round_sent.max(round);
                 peer.quiet = false;
+                peer.sent_at = node.now;
                 // Safe before any write: a snapshot holds only what is committed and durable.
                 node.send_now(
                     peer.id,
@@ -562,7 +588,11 @@ impl Leader {
                 );
             }
             // Another snapshot has taken its place.
-            Some(_) | None => peer.become_probe(peer.matched.next()),
+            Some(_) | None => {
+                peer.become_probe(peer.matched.next());
+                // Or the storage does not have what it should.
+                peer.stalled = node.snapshot.as_ref().is_some_and(|s| s.id == id);
+            }
         }
     }
 
@@ -619,6 +649,7 @@ fn send_append(node: &mut Node, peer: &mut Peer, append: Append) {
     peer.round_sent = append.round;
     peer.commit_sent = append.commit.min(append.entries.last());
     peer.quiet = false;
+    peer.sent_at = node.now;
     // Safe as said at `send_entries`.
     node.send_now(peer.id, Body::Append(append));
 }

@@ -38,7 +38,17 @@ impl Message {
                         || of_term(stamp) && stamp.number >= append.before.0)
             }
             Body::Snapshot(piece) => of_term(piece.meta.stamp),
-            _ => true,
+            Body::Vote { last, .. } => last.term <= self.term,
+            // A hint may be of a term that the asked one is not above; the rest names no entries.
+            Body::Conflict { hint, .. } => hint.term <= self.term,
+            Body::Voted { .. }
+            | Body::Appended { .. }
+            | Body::SnapshotGot { .. }
+            | Body::Propose { .. }
+            | Body::Proposed { .. }
+            | Body::Read { .. }
+            | Body::ReadAt { .. }
+            | Body::Stranger { .. } => true,
         }
     }
 

@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 
 use synod_core::{
     Committed, Entries, Entry, Envelope, FailStop, Generation, Ghost, Instant, LinkId, LoadId,
-    LogEvent, LogIndex, LogLoad, LogRecord, NodeId, Outbox, RoleChange, SnapshotId, SnapshotMeta,
-    Ticket, mix,
+    LogEvent, LogIndex, LogLoad, LogRecord, NodeId, Outbox, Refusal, RoleChange, SnapshotId,
+    SnapshotMeta, Ticket, Wake, mix,
 };
 
+use crate::forward;
 use crate::log::Log;
 use crate::membership::History;
 use crate::record::HardState;
@@ -37,6 +38,14 @@ pub(crate) enum Note {
         id: SnapshotId,
         offset: u64,
     },
+}
+
+/// Reads that wait for an index.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Ripening {
+    count: u32,
+    /// When they are given up, if the index is not known to be committed by then.
+    until: Instant,
 }
 
 /// The parts of a node that do not depend on its role.
@@ -80,8 +89,14 @@ pub(crate) struct Node {
     restoring: bool,
     /// A snapshot is taking the place of the log: nothing is handed out before it is durable.
     pub(crate) installing: bool,
-    /// Reads that may be answered once this much is handed out: the first ticket and how many.
-    ripening: BTreeMap<(LogIndex, Ticket), u32>,
+    /// Reads that may be answered once this much is handed out, by their first ticket.
+    ripening: BTreeMap<(LogIndex, Ticket), Ripening>,
+    /// No read has to be given up before.
+    ripen_by: Option<Instant>,
+    /// Storage did not have what is to be handed out: it is asked again then.
+    hand_again: Option<Instant>,
+    /// When this node last led or heard of its leader.
+    pub(crate) touch: Instant,
     pub(crate) pending_reads: usize,
     /// Peers whose storage is not the one that it was, and the life that was seen.
     pub(crate) strangers: Vec<(NodeId, Generation)>,
@@ -121,6 +136,9 @@ impl Node {
             restoring: false,
             installing: false,
             ripening: BTreeMap::new(),
+            ripen_by: None,
+            hand_again: None,
+            touch: Instant::START,
             pending_reads: 0,
             strangers: Vec::new(),
             due: true,
@@ -406,6 +424,7 @@ impl Node {
         let end = self.commit.min(self.log.durable());
         while self.handed < end
             && self.handing.is_none()
+            && self.hand_again.is_none()
             && self.unapplied_bytes < self.config.limits.unapplied_bytes
         {
             match self.log.chunk_from(self.handed.next()) {
@@ -462,6 +481,7 @@ impl Node {
     /// Entries that were read back for the state machine.
     pub(crate) fn hand_loaded(&mut self, runs: Vec<Entries>) {
         let end = self.commit.min(self.log.durable());
+        let before = self.handed;
         for run in runs {
             if run.contains(self.handed.next()) {
                 let part = run.after(self.handed).through(end);
@@ -469,6 +489,10 @@ impl Node {
                     self.hand(part);
                 }
             }
+        }
+        if self.handed == before && before < end {
+            // The storage does not have what it should: asking at once would only keep it busy.
+            self.hand_again = Some(self.now + self.config.timing.heartbeat);
         }
     }
 
@@ -478,6 +502,7 @@ impl Node {
         self.unapplied.clear();
         self.unapplied_bytes = 0;
         self.handing = None;
+        self.hand_again = None;
         self.restoring = false;
         let outbox = &mut self.outbox;
         self.tickets.abandon(meta.index(), |ticket| {
@@ -491,18 +516,85 @@ impl Node {
 
     /// `count` reads may be answered once `index` is handed out.
     pub(crate) fn ripe_at(&mut self, index: LogIndex, first: Ticket, count: u32) {
-        self.ripening.insert((index, first), count);
+        let until = self.now + self.config.timing.forward_timeout;
+        if index > self.commit {
+            // By a client's token, or by another node's word: it may never come here.
+            self.ripen_by = Some(self.ripen_by.map_or(until, |by| by.min(until)));
+        }
+        self.ripening
+            .insert((index, first), Ripening { count, until });
         self.due = true;
+    }
+
+    /// Gives up what has waited too long.
+    fn give_up(&mut self) {
+        if self.ripen_by.is_some_and(|by| by <= self.now) {
+            self.ripen_by = None;
+            let mut late = Vec::new();
+            for (&(index, first), read) in &self.ripening {
+                if index <= self.commit {
+                    continue;
+                }
+                if read.until <= self.now {
+                    late.push((index, first, read.count));
+                } else {
+                    let by = self.ripen_by.map_or(read.until, |by| by.min(read.until));
+                    self.ripen_by = Some(by);
+                }
+            }
+            for (index, first, count) in late {
+                self.ripening.remove(&(index, first));
+                forward::refuse(self, first, count, Refusal::TimedOut);
+            }
+        }
+    }
+
+    /// Fires what is due whatever the role.
+    pub(crate) fn tick(&mut self) {
+        self.give_up();
+        if self.hand_again.is_some_and(|at| at <= self.now) {
+            self.hand_again = None;
+            self.due = true;
+        }
+    }
+
+    /// Gives up the proposals of a node that has neither led nor heard of a leader for too long:
+    /// they may have been committed elsewhere, and nobody is there to say so.
+    pub(crate) fn lose_touch(&mut self) {
+        if self.lost_at().is_some_and(|at| at <= self.now) {
+            let outbox = &mut self.outbox;
+            self.tickets.abandon(LogIndex(u64::MAX), |ticket| {
+                outbox.event_now(LogEvent::Unknown(ticket));
+            });
+        }
+    }
+
+    fn lost_at(&self) -> Option<Instant> {
+        let waits = self.tickets.any_claimed();
+        waits.then(|| self.touch + self.config.timing.forward_timeout)
+    }
+
+    /// When [`tick`](Self::tick) or, unless this node leads, [`lose_touch`](Self::lose_touch) has
+    /// something to do.
+    pub(crate) fn deadline(&self, leads: bool) -> Option<Wake> {
+        let wake = |why| move |at| Wake { at, why };
+        let lost = self.lost_at().filter(|_| !leads);
+        let lost = lost.map(wake("proposals of a node that is cut off"));
+        let reads = self.ripen_by.map(wake("reads ahead of this node"));
+        let again = self
+            .hand_again
+            .map(wake("entries that storage did not have"));
+        Wake::earlier(Wake::earlier(lost, reads), again)
     }
 
     fn ripen(&mut self) {
         while let Some(((index, _), _)) = self.ripening.first_key_value()
             && *index <= self.handed
         {
-            let Some(((index, first), count)) = self.ripening.pop_first() else {
+            let Some(((index, first), read)) = self.ripening.pop_first() else {
                 break;
             };
-            for k in 0..u64::from(count) {
+            for k in 0..u64::from(read.count) {
                 self.pending_reads -= 1;
                 self.tell(LogEvent::Read {
                     ticket: Ticket(first.0 + k),

@@ -29,6 +29,12 @@ pub(crate) struct Peer {
     pub(crate) heard: Instant,
     /// Nothing has been sent since the last heartbeat.
     pub(crate) quiet: bool,
+    /// When an append was last sent.
+    pub(crate) sent_at: Instant,
+    /// Storage did not have what it was asked for: it is asked again with the next heartbeat.
+    pub(crate) stalled: bool,
+    /// It is taken out by the entry here, and still told so.
+    pub(crate) leaving: Option<LogIndex>,
     /// What is being read back for it.
     pub(crate) load: Option<LoadId>,
     /// The last forwarded proposal that was taken from it, and in which of its lives.
@@ -74,6 +80,9 @@ impl Peer {
             commit_sent: LogIndex::START,
             heard: now,
             quiet: true,
+            sent_at: Instant::START,
+            stalled: false,
+            leaving: None,
             load: None,
             forwarded: None,
         }
@@ -112,7 +121,10 @@ impl Peer {
 
     /// The link has a new incarnation or is gone: whatever was under way is lost.
     pub(crate) fn relink(&mut self, linked: bool) {
-        self.linked = linked;
+        // What one that is taken out has not heard by now it does not hear: behind a new link may be
+        // another disk.
+        self.linked = linked && self.leaving.is_none();
+        self.stalled = false;
         self.round_sent = self.round_acked;
         self.commit_sent = LogIndex::START;
         match self.mode {
@@ -134,6 +146,7 @@ impl Peer {
     /// Lets a probe go out again that was not answered for a heartbeat, and a piece of a snapshot
     /// that was not answered for `patience`: its message or the answer was lost.
     pub(crate) fn retry(&mut self, now: Instant, patience: Duration) {
+        self.stalled = false;
         match &mut self.mode {
             Mode::Probe { waiting } if self.quiet => *waiting = false,
             Mode::Snapshot { waiting, since, .. } if now.since(*since) >= patience => {
@@ -175,12 +188,20 @@ impl Peer {
     /// Whether an append may go out now.
     pub(crate) fn may_send(&self, messages: usize, bytes: usize) -> bool {
         self.linked
+            && !self.stalled
             && self.load.is_none()
             && match self.mode {
                 Mode::Probe { waiting } => !waiting,
                 Mode::Replicate => self.in_flight.len() < messages && self.in_flight_bytes < bytes,
                 Mode::Snapshot { .. } => false,
             }
+    }
+
+    /// Whether there is nothing more to tell one that is taken out: it has the entry that does so,
+    /// and has been told that it is committed. Or it is out of reach.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.leaving
+            .is_some_and(|index| !self.linked || index <= self.matched.min(self.commit_sent))
     }
 
     /// It has refused what comes after `asked`. Where to go on, or `None` if that is old news:

@@ -1,6 +1,7 @@
 //! The machine: dispatch, and the transitions between roles.
 
 use alloc::format;
+use alloc::vec::Vec;
 
 use synod_core::{
     Envelope, Instant, Link, LoadId, LogCommand, LogLoad, LogLoaded, LogRecord, Machine, NodeId,
@@ -51,6 +52,7 @@ impl Raft {
                 node.write_entries(chunk);
             }
             leader.reads.fail(node);
+            node.touch = node.now;
         }
         if leader != node.leader {
             self.forwards.give_up(node);
@@ -346,13 +348,7 @@ impl Raft {
         self.count_votes(verdict);
     }
 
-    fn on_propose(
-        &mut self,
-        from: NodeId,
-        life: u64,
-        first: Ticket,
-        commands: alloc::vec::Vec<bytes::Bytes>,
-    ) {
+    fn on_propose(&mut self, from: NodeId, life: u64, first: Ticket, commands: Vec<bytes::Bytes>) {
         match &mut self.role {
             Role::Leader(leader) => leader.on_propose(&mut self.node, from, life, first, commands),
             Role::Follower(_) | Role::Candidate(_) => {
@@ -398,7 +394,8 @@ impl Raft {
 
     /// A peer knows another storage under this node's name.
     fn on_stranger(&mut self, from: NodeId, known: synod_core::Generation) {
-        if known == self.node.generation {
+        // Only members have a say: who was taken out may remember what is forgotten here.
+        if known == self.node.generation || !self.node.membership().contains(from) {
             return self.node.drop_message();
         }
         let evidence = format!(
@@ -476,10 +473,11 @@ impl Raft {
         if node.handing == Some(load) {
             node.handing = None;
             node.due = true;
-            if let Some(LogLoaded::Entries { runs, .. }) = answer {
-                node.hand_loaded(runs);
-            }
-            return;
+            let runs = match answer {
+                Some(LogLoaded::Entries { runs, .. }) => runs,
+                Some(LogLoaded::Snapshot { .. }) | None => Vec::new(),
+            };
+            return node.hand_loaded(runs);
         }
         let Role::Leader(leader) = &mut self.role else {
             return;
@@ -509,6 +507,10 @@ impl Raft {
 
     fn on_tick(&mut self) {
         self.forwards.tick(&mut self.node);
+        self.node.tick();
+        if !matches!(self.role, Role::Leader(_)) {
+            self.node.lose_touch();
+        }
         let now = self.node.now;
         match &mut self.role {
             Role::Leader(leader) => {
@@ -695,6 +697,7 @@ impl Machine for Raft {
             at,
             why: "forwarded request",
         });
-        Wake::earlier(own, forwarded)
+        let leads = matches!(self.role, Role::Leader(_));
+        Wake::earlier(Wake::earlier(own, forwarded), self.node.deadline(leads))
     }
 }

@@ -50,6 +50,11 @@ impl Tickets {
         Ticket(READS | self.reads.0)
     }
 
+    /// Whether a proposal waits for what becomes of its place.
+    pub(crate) fn any_claimed(&self) -> bool {
+        !self.claims.is_empty()
+    }
+
     /// Notes where `count` proposals from `ticket` on are.
     pub(crate) fn claim(&mut self, first: LogIndex, count: u64, term: Term, ticket: Ticket) {
         if let Some(claim) = self.claims.back_mut()

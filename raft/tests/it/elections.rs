@@ -134,7 +134,7 @@ fn a_pre_vote_is_given_by_the_whole_rule_and_changes_nothing() {
             "by its log, {last:?}"
         );
     }
-    solo.say(3, 1, vote(true, at(2, 3)));
+    solo.say(3, 1, vote(true, at(2, 1)));
     assert_eq!(
         solo.take(),
         [(3, voted(true, 2, false))],

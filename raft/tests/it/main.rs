@@ -22,3 +22,4 @@ mod replication;
 mod snapshots;
 mod solo;
 mod steady;
+mod waits;

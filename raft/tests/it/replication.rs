@@ -325,6 +325,8 @@ fn what_cannot_be_read_back_is_not_sent_as_something_else() {
         [],
         "nothing, rather than a log with a hole"
     );
+    assert_eq!(solo.loads, [], "a storage without it is not kept busy");
+    solo.wait(ms(50));
     solo.load();
     assert_eq!(appends(&solo.take(), 3)[0].0, 1, "asked anew, and answered");
 }
