@@ -179,7 +179,10 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long a follower waits for the leader's answer to what it forwarded. Default: 2 s.
+    /// How long a request waits for what may never come: a follower for the leader's answer to what it
+    /// forwarded, a read for an index that is not known to be committed, and a proposal of a node that
+    /// neither leads nor hears of a leader. Then reads are refused as timed out, and proposals are
+    /// reported as unknown. Default: 2 s.
     #[must_use]
     pub const fn forward_timeout(mut self, timeout: Duration) -> Self {
         self.config.timing.forward_timeout = timeout;

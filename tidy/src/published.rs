@@ -40,7 +40,7 @@ pub(crate) fn files(tree: &Tree) -> Vec<String> {
             let path = package.path(name);
             if tree.text(&path).is_none() || tree.text(&path) != tree.text(name) {
                 complaints.push(format!(
-                    "{path} is missing or not the same as {name} (ln -s ../{name})"
+                    "{path} is missing or not the same as {name} (copy it: not every checkout keeps links)"
                 ));
             }
         }

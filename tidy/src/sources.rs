@@ -6,22 +6,6 @@ use crate::lexer::code_only;
 /// The most lines of a file under `src/`.
 const LINES: usize = 500;
 
-/// Files that are longer, and why. A line that is not needed any more is a complaint, too.
-const LONGER: &[(&str, &str)] = &[
-    (
-        "raft/src/leader.rs",
-        "to be cut by what a leader sends and what it hears",
-    ),
-    (
-        "raft/src/node.rs",
-        "to be cut into what is durable and what is handed out",
-    ),
-    (
-        "raft/src/raft.rs",
-        "to be cut into transitions and dispatch",
-    ),
-];
-
 /// Macros that stand for work not done, or for a look inside while working.
 const PLACEHOLDERS: &[&str] = &["todo!", "unimplemented!", "dbg!"];
 
@@ -32,14 +16,8 @@ pub(crate) fn length(tree: &Tree) -> Vec<String> {
     for package in packages {
         for (path, text) in tree.files(&package.path("src/"), ".rs") {
             let lines = text.lines().count();
-            let listed = LONGER.iter().any(|(longer, _)| *longer == path);
-            if lines > LINES && !listed {
+            if lines > LINES {
                 complaints.push(format!("{path} has {lines} lines, the limit is {LINES}"));
-            }
-            if lines <= LINES && listed {
-                complaints.push(format!(
-                    "{path} is short again: take it out of tidy/src/sources.rs"
-                ));
             }
         }
     }

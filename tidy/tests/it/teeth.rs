@@ -181,11 +181,6 @@ const CASES: &[Case] = &[
         "core/src/long.rs has 501 lines",
     ),
     (
-        "files are short",
-        |tree| tree.put("raft/src/raft.rs", "\n"),
-        "is short again",
-    ),
-    (
         "no placeholders",
         |tree| tree.put("raft/tests/it.rs", "fn f() {\n    todo!()\n}"),
         "raft/tests/it.rs:2",
