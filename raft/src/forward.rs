@@ -19,8 +19,9 @@ pub(crate) struct Forwards {
     first: Ghost<Ticket>,
     /// What gathers and waits, in bytes.
     bytes: usize,
-    /// Reads that gather: one question stands for all of them.
-    reads: Option<Group>,
+    /// Reads that gather: one question stands for a row of tickets. A read at another level takes a
+    /// ticket between two of them and is answered alone.
+    reads: Vec<Group>,
     sent: VecDeque<Sent>,
 }
 
@@ -59,14 +60,14 @@ impl Forwards {
     }
 
     pub(crate) fn read(&mut self, ticket: Ticket) {
-        match &mut self.reads {
-            Some(group) => group.count += 1,
-            None => {
-                self.reads = Some(Group {
-                    first: Ghost(ticket),
-                    count: 1,
-                })
+        match self.reads.last_mut() {
+            Some(group) if group.first.0.0 + u64::from(group.count) == ticket.0 => {
+                group.count += 1;
             }
+            _ => self.reads.push(Group {
+                first: Ghost(ticket),
+                count: 1,
+            }),
         }
     }
 
@@ -103,7 +104,7 @@ impl Forwards {
             // Safe before any write: a command rests on nothing of ours.
             node.send_now(leader, body);
         }
-        if let Some(group) = self.reads.take() {
+        for group in mem::take(&mut self.reads) {
             self.sent.push_back(Sent {
                 what: What::Read,
                 group,
@@ -123,7 +124,7 @@ impl Forwards {
 
     /// Whether something gathers.
     pub(crate) fn is_gathering(&self) -> bool {
-        !self.commands.is_empty() || self.reads.is_some()
+        !self.commands.is_empty() || !self.reads.is_empty()
     }
 
     /// The leader is another one, or out of reach: what was not sent did not happen, what became of
@@ -136,7 +137,7 @@ impl Forwards {
             ));
         }
         self.commands.clear();
-        if let Some(group) = self.reads.take() {
+        for group in mem::take(&mut self.reads) {
             refuse_reads(node, group, Refusal::NoLeader);
         }
         for sent in mem::take(&mut self.sent) {

@@ -172,6 +172,38 @@ fn proposals_of_a_follower_in_touch_wait_for_their_commit() {
     assert_eq!(fate(&solo.events, ticket), Some("unknown"), "out of touch");
 }
 
+/// Found by the simulator: a read at another level took a ticket between two that were forwarded
+/// together.
+#[test]
+fn reads_of_all_levels_at_a_follower_resolve_once_each() {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 1, append(at(0, 0), 1, 1, 1));
+    solo.settle();
+    solo.take();
+    let levels = [
+        ReadLevel::Linearizable,
+        ReadLevel::Stale,
+        ReadLevel::Linearizable,
+        ReadLevel::Linearizable,
+    ];
+    let tickets = levels.map(|level| solo.raft.read(solo.now, level).unwrap());
+    solo.pump();
+    for (_, body) in solo.take() {
+        if let Body::Read { life, ticket } = body {
+            let index = Ok(LogIndex(1));
+            let answer = Body::ReadAt {
+                life,
+                ticket,
+                index,
+            };
+            solo.say(2, 1, answer);
+        }
+    }
+    for ticket in tickets {
+        assert_eq!(fate(&solo.events, ticket), Some("read"));
+    }
+}
+
 /// Pitfall 29: who is taken out is told.
 #[test]
 fn a_removed_learner_learns_that_it_is_out() {
