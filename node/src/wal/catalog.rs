@@ -140,6 +140,12 @@ impl Catalog {
         index > self.compacted.0 && Some(index) > current
     }
 
+    /// Goes on behind a segment that was read to its end. What is staged is the checkpoint's to
+    /// say: the life that wrote it may have forgotten a snapshot that was being taken.
+    pub(super) const fn enter(&mut self, checkpoint: &Checkpoint) {
+        self.staged = checkpoint.staged;
+    }
+
     /// Forgets a snapshot that was being taken: whoever took it is gone.
     pub(super) fn forget_taken(&mut self) {
         self.staged[slot(Lane::Taken)] = None;

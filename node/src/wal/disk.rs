@@ -19,27 +19,20 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The directory at `path`, which is made, with those above it, if it is not there.
+    /// The directory at `path`, which is made, with those above it, if it is not there. A relative
+    /// path means what it means now, also if the process changes its working directory later.
     ///
     /// # Errors
     ///
     /// What the system says.
     pub fn new(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        if !path.is_dir() {
-            fs::create_dir_all(path)?;
-            // The new directories themselves must survive a crash: each is a name in the one above.
-            for above in path.ancestors().skip(1) {
-                let above = match above.as_os_str().is_empty() {
-                    true => Path::new("."),
-                    false => above,
-                };
-                sync_directory(above)?;
-            }
-        }
-        Ok(Self {
-            directory: path.to_path_buf(),
-        })
+        let there = path.ancestors().find(|above| above.is_dir());
+        let there = fs::canonicalize(there.unwrap_or_else(|| Path::new(".")))?;
+        fs::create_dir_all(path)?;
+        let directory = fs::canonicalize(path)?;
+        sync_names(&directory, &there)?;
+        Ok(Self { directory })
     }
 
     fn options() -> OpenOptions {
@@ -49,6 +42,35 @@ impl Disk {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options
     }
+}
+
+/// Makes the names that lead to `directory` durable, as each is a name in the directory above: all
+/// below `there`, which this life may have made, and those above as far as that is possible. Also
+/// if all were there already: an earlier life may have made them and died before this.
+#[cfg(unix)]
+fn sync_names(directory: &Path, there: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let device = fs::metadata(directory)?.dev();
+    for above in directory.ancestors().skip(1) {
+        // Where something is mounted is not written in the file system above.
+        if fs::metadata(above)?.dev() != device {
+            break;
+        }
+        match sync_directory(above) {
+            // Whoever made a directory that we may not read vouches for its name.
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied && !above.starts_with(there) => {
+            }
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
+/// See [`sync_directory`].
+#[cfg(not(unix))]
+fn sync_names(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -28,6 +28,10 @@ pub(super) const RECORD_HEADER: usize = frame::HEADER + RecordHead::LEN;
 /// The longest record, in bytes: far below what a length of 4 bytes can say.
 pub(super) const RECORD_MAX: usize = 1 << 30;
 
+/// The greatest number of anything: a log that counted a billion a second would get there in a
+/// hundred years, and nothing that counts on from here overflows.
+const NUMBER_MAX: u64 = 1 << 62;
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
@@ -97,6 +101,9 @@ impl FileName {
         let (kind, rest) = name.split_once('-')?;
         let (digits, ending) = rest.split_once('.')?;
         let number = u64::from_str_radix(digits, 16).ok()?;
+        if number > NUMBER_MAX {
+            return None;
+        }
         let parsed = match (kind, ending) {
             ("log", "wal") => Self::Segment(Seq(number)),
             ("snapshot", "dat") => Self::Snapshot(Serial(number)),
@@ -252,10 +259,14 @@ impl SegmentHeader {
         };
         done(&body)?;
         // Records count from 1.
-        if header.first == Number(0) || header.kept < header.first.previous() {
+        if header.first == Number(0)
+            || header.kept < header.first.previous()
+            || header.kept > Number(NUMBER_MAX)
+            || header.seq > Seq(NUMBER_MAX)
+        {
             return Err(DecodeError::Invalid {
                 what: "segment header",
-                why: "record number out of range",
+                why: "number out of range",
             });
         }
         Ok(header)

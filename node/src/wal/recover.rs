@@ -98,8 +98,6 @@ pub(super) fn recover(dir: Dir, config: WalConfig) -> Result<(Engine, OpenReport
         log: found.log,
     };
     let (header, bytes) = begin_segment(&dir, &config, &mut found);
-    // What was being taken when the last life ended is taken anew.
-    found.catalog.forget_taken();
     check_complete(&dir, &chain, &found.catalog)?;
     let (snapshot, staged) = open_snapshots(&dir, owner, &inventory, &found.catalog)?;
     let tail = Tail::begin(&dir, &config, &header, &bytes)?;
@@ -153,8 +151,14 @@ pub(super) fn recover(dir: Dir, config: WalConfig) -> Result<(Engine, OpenReport
 }
 
 /// The first segment of this life: its header, and what it holds from the beginning.
+///
+/// What was being taken when the last life ended is taken anew, so it is forgotten here; and the
+/// segment says so, because every later start must forget it at the same place.
 fn begin_segment(dir: &Dir, config: &WalConfig, found: &mut Replay) -> (SegmentHeader, BytesMut) {
     let unproven = mem::take(&mut found.unproven);
+    if unproven.is_empty() {
+        found.catalog.forget_taken();
+    }
     let header = SegmentHeader {
         log: found.log,
         seq: found.seq,
@@ -176,6 +180,7 @@ fn begin_segment(dir: &Dir, config: &WalConfig, found: &mut Replay) -> (SegmentH
         };
         found.catalog.apply(stored, span);
     }
+    found.catalog.forget_taken();
     (header, bytes)
 }
 

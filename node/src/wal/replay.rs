@@ -77,6 +77,7 @@ pub(super) fn replay(
     }
     for pair in segments.windows(2) {
         reading.sealed(&pair[0], &pair[1])?;
+        reading.catalog.enter(&pair[1].header.checkpoint);
     }
     let (unproven, end) = reading.last(newest)?;
     let first = Number(reading.next.0 - unproven.len() as u64);
@@ -122,7 +123,7 @@ impl Reading<'_> {
         while self.next < next.header.first {
             let bad = match self.take(&mut scan, segment)? {
                 Ok(taken) => {
-                    self.catalog.apply(&taken.stored, taken.span);
+                    self.apply(&taken, segment);
                     continue;
                 }
                 Err(Some(error)) => format!("is damaged ({error})"),
@@ -154,13 +155,13 @@ impl Reading<'_> {
             }
             let proven = unproven.partition_point(|taken| taken.head.number <= self.proven);
             for taken in unproven.drain(..proven) {
-                self.catalog.apply(&taken.stored, taken.span);
+                self.apply(&taken, segment);
             }
         };
         self.judge_end(&scan, segment, bad.as_ref())?;
         if self.config.planted(Plant::TrustCache) {
             for taken in unproven.drain(..) {
-                self.catalog.apply(&taken.stored, taken.span);
+                self.apply(&taken, segment);
             }
         }
         let end = unproven
@@ -168,6 +169,15 @@ impl Reading<'_> {
             .map_or_else(|| scan.place(), |taken| taken.span.start);
         let unproven = unproven.into_iter().map(|taken| taken.stored);
         Ok((unproven.collect(), end))
+    }
+
+    /// Takes in a record. Those up to `kept` are of the life before, whose unfinished snapshot ends
+    /// with it.
+    fn apply(&mut self, taken: &Taken, segment: &Segment) {
+        self.catalog.apply(&taken.stored, taken.span);
+        if taken.head.number == segment.header.kept {
+            self.catalog.forget_taken();
+        }
     }
 
     fn judge_end(

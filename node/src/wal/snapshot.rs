@@ -135,7 +135,9 @@ impl SnapshotFile {
     /// Reads where the frame at `at` ends and belongs, without its contents.
     fn locate(&self, at: u64, size: u64) -> Result<(usize, u64), StorageError> {
         let head = self.file.read(at, PIECE_HEADER)?;
+        // No longer than what is ever written: a damaged length must not cost the memory it claims.
         let limit = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);
+        let limit = limit.min(PIECE_HEADER + PIECE_MAX);
         let offset = head.get(HEADER..).and_then(|rest| rest.first_chunk::<8>());
         match (frame_len(&head, limit), offset) {
             (Ok(Some(total)), Some(offset)) if (PIECE_HEADER..=limit).contains(&total) => {

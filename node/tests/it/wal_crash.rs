@@ -120,7 +120,9 @@ impl Story {
 
     /// The log works on as if nothing had happened.
     fn go_on(&self, files: &SimFiles, image: &LogImage) -> Result<(), String> {
-        let more = Workload::after(image.clone(), self.operation, 4);
+        let mut image = image.clone();
+        image.restart();
+        let more = Workload::after(image, self.operation, 4);
         let files = files.fork().kill();
         let (mut engine, _) = open(&files, self.plant).map_err(|error| error.to_string())?;
         let progress = more.run(&mut engine);

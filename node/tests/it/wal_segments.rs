@@ -1,12 +1,13 @@
 //! Segments come and go, and what they held that still counts does not.
 
 use synod_core::{
-    Batch, Entries, Entry, Generation, LogIndex, LogRecord, SnapshotId, SnapshotMeta, Stamp,
+    Batch, Entries, Entry, Generation, Lane, LogIndex, LogRecord, OldLog, SnapshotId, SnapshotMeta,
+    Stamp,
 };
-use synod_node::wal::sim_files::SimFiles;
+use synod_node::wal::sim_files::{Fault, SimFiles};
 use synod_node::wal::{Engine, Plant};
 
-use crate::wal_support::open;
+use crate::wal_support::{Dump, open};
 
 fn put(index: u64, len: usize) -> LogRecord {
     let entry = Entry::command(vec![7; len].into());
@@ -21,7 +22,7 @@ fn snapshot(index: u64) -> Batch<LogRecord> {
     };
     let records = [
         LogRecord::Stage {
-            lane: synod_core::Lane::Received,
+            lane: Lane::Received,
             id,
             offset: 0,
             chunk: "contents".into(),
@@ -33,7 +34,7 @@ fn snapshot(index: u64) -> Batch<LogRecord> {
                 config: "members".into(),
                 size: 8,
             },
-            log: synod_core::OldLog::Keep,
+            log: OldLog::Keep,
         },
         LogRecord::Compact {
             through: LogIndex(index),
@@ -134,7 +135,7 @@ fn staging_resumes_where_it_was_durable() {
         index: LogIndex(5),
     };
     let stage = |offset, chunk: &'static str| LogRecord::Stage {
-        lane: synod_core::Lane::Received,
+        lane: Lane::Received,
         id,
         offset,
         chunk: chunk.into(),
@@ -155,7 +156,7 @@ fn staging_resumes_where_it_was_durable() {
         &mut engine,
         LogRecord::Activate {
             meta: meta.clone(),
-            log: synod_core::OldLog::Keep,
+            log: OldLog::Keep,
         },
     );
     let (engine, _) = open(&files.kill(), None).unwrap();
@@ -180,7 +181,7 @@ fn what_the_contract_forbids_is_refused_and_not_written() {
             from: LogIndex::START,
         },
         LogRecord::Stage {
-            lane: synod_core::Lane::Received,
+            lane: Lane::Received,
             id: SnapshotId {
                 origin: Generation(1),
                 index: LogIndex(1),
@@ -202,5 +203,58 @@ fn what_the_contract_forbids_is_refused_and_not_written() {
         let (engine, report) = open(&files.kill(), None).unwrap();
         assert_eq!((report.records, report.repaired), (1, None));
         assert_eq!(engine.restored().unwrap().state, None);
+    }
+}
+
+fn staged(lane: Lane, id: SnapshotId, offset: u64, chunk: &'static str) -> LogRecord {
+    LogRecord::Stage {
+        lane,
+        id,
+        offset,
+        chunk: chunk.into(),
+    }
+}
+
+/// A start forgets what was being taken, and so must every start after it: otherwise the same
+/// snapshot, received later, is looked for in the file that was thrown away.
+#[test]
+fn what_was_taken_in_an_earlier_life_is_forgotten_for_good() {
+    let id = SnapshotId {
+        origin: Generation(1),
+        index: LogIndex(4),
+    };
+    let meta = SnapshotMeta {
+        id,
+        stamp: Stamp::of(1),
+        config: "members".into(),
+        size: 5,
+    };
+    // With the last batch proven, and with one that the next life must write once more.
+    for lost_sync in [false, true] {
+        let mut files = SimFiles::new(1);
+        let (mut engine, _) = open(&files, None).unwrap();
+        write(&mut engine, put(1, 10));
+        write(&mut engine, staged(Lane::Received, id, 0, "ab"));
+        if lost_sync {
+            // The last of its operations: create, write, write, sync, sync the name, write, sync.
+            files.fault_at(files.operations() + 6, Fault::Fail);
+        }
+        let taken = staged(Lane::Taken, id, 0, "taken");
+        assert_eq!(engine.write(taken.into()).is_err(), lost_sync);
+
+        files = files.kill();
+        let (mut engine, _) = open(&files, None).unwrap();
+        write(&mut engine, staged(Lane::Received, id, 2, "cde"));
+        let log = OldLog::Keep;
+        let meta = meta.clone();
+        write(&mut engine, LogRecord::Activate { meta, log });
+        let before = Dump::of_log(&engine.reader()).unwrap();
+
+        for _ in 0..2 {
+            files = files.kill();
+            let (engine, _) = open(&files, None).unwrap();
+            let after = Dump::of_log(&engine.reader()).unwrap();
+            assert_eq!(after, before, "lost_sync: {lost_sync}");
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use synod_core::{
-    Batch, Entries, Entry, EntryKind, Generation, LogImage, LogIndex, LogLoad, LogLoaded,
-    LogRecord, Restored, Rng, SnapshotId, SnapshotMeta, Stamp, StorageError,
+    Batch, Entries, Entry, EntryKind, Generation, Lane, LogImage, LogIndex, LogLoad, LogLoaded,
+    LogRecord, OldLog, Restored, Rng, SnapshotId, SnapshotMeta, Stamp, StorageError,
 };
 use synod_node::wal::sim_files::SimFiles;
 use synod_node::wal::{Engine, OpenReport, Plant, Reader, WalConfig};
@@ -181,34 +181,51 @@ impl Source {
         }
     }
 
+    fn lane(&mut self) -> Lane {
+        match self.rng.chance(300_000) {
+            true => Lane::Taken,
+            false => Lane::Received,
+        }
+    }
+
     fn stage(&mut self, image: &LogImage) -> LogRecord {
         let chunk = self.bytes(900);
-        match image.staged() {
+        let lane = self.lane();
+        match image.staged_in(lane) {
             Some((id, offset)) if self.rng.below(5) > 0 => LogRecord::Stage {
-                lane: synod_core::Lane::Received,
+                lane,
                 id,
                 offset,
                 chunk,
             },
-            _ => {
-                self.origin += 1;
-                let behind = self.rng.below(image.len().max(1));
-                let id = SnapshotId {
-                    origin: Generation(self.origin),
-                    index: LogIndex(image.last().0 - behind.min(image.last().0)),
-                };
-                LogRecord::Stage {
-                    lane: synod_core::Lane::Received,
-                    id,
-                    offset: 0,
-                    chunk,
-                }
-            }
+            _ => LogRecord::Stage {
+                lane,
+                id: self.snapshot_id(image),
+                offset: 0,
+                chunk,
+            },
+        }
+    }
+
+    /// A new one, or now and then the one that the other lane has.
+    fn snapshot_id(&mut self, image: &LogImage) -> SnapshotId {
+        let other = self.lane();
+        if let Some((id, _)) = image.staged_in(other)
+            && self.rng.below(5) == 0
+        {
+            return id;
+        }
+        self.origin += 1;
+        let behind = self.rng.below(image.len().max(1));
+        SnapshotId {
+            origin: Generation(self.origin),
+            index: LogIndex(image.last().0 - behind.min(image.last().0)),
         }
     }
 
     fn activate(&mut self, image: &LogImage) -> LogRecord {
-        let Some((id, size)) = image.staged() else {
+        let lane = self.lane();
+        let Some((id, size)) = image.staged_in(lane) else {
             return LogRecord::State(self.bytes(10));
         };
         LogRecord::Activate {
@@ -218,7 +235,10 @@ impl Source {
                 config: self.bytes(20),
                 size,
             },
-            log: synod_core::OldLog::Keep,
+            log: match self.rng.below(6) {
+                0 => OldLog::Replace,
+                _ => OldLog::Keep,
+            },
         }
     }
 

@@ -123,8 +123,49 @@ fn names_read_back_and_others_are_left_alone() {
         "log-.wal",
         "notes.txt",
         "log-000000000000001F.wal",
+        "log-ffffffffffffffff.wal",
+        "snapshot-ffffffffffffffff.dat",
         "lock",
     ] {
         assert_eq!(FileName::parse(name), None, "{name}");
+    }
+}
+
+#[test]
+fn numbers_that_cannot_be_counted_on_from_are_refused() {
+    let header = |first, kept, seq| SegmentHeader {
+        log: 1,
+        seq: Seq(seq),
+        first: Number(first),
+        kept: Number(kept),
+        salt: 1,
+        checkpoint: Checkpoint::default(),
+    };
+    let read = |header: SegmentHeader| {
+        let mut bytes = header
+            .to_bytes(GroupId(0))
+            .freeze()
+            .slice(SEGMENT_MAGIC.len()..);
+        let limit = bytes.len();
+        let (_, body) = frame::read_frame(&mut bytes, limit)?;
+        SegmentHeader::from_body(body).map(|_| ())
+    };
+    let refused = Err(DecodeError::Invalid {
+        what: "segment header",
+        why: "number out of range",
+    });
+    assert_eq!(read(header(5, 4, 3)), Ok(()));
+    for (first, kept, seq) in [
+        (0, 0, 1),
+        (5, 3, 1),
+        (u64::MAX, u64::MAX, 1),
+        (5, 1 << 63, 1),
+        (5, 4, u64::MAX),
+    ] {
+        assert_eq!(
+            read(header(first, kept, seq)),
+            refused,
+            "{first} {kept} {seq}"
+        );
     }
 }
