@@ -97,7 +97,9 @@ impl Catalog {
     pub(super) fn apply(&mut self, stored: &Stored, span: Span) {
         match stored {
             Stored::Log(LogRecord::State(state)) => self.state = Some(own(state)),
-            Stored::Log(LogRecord::Put(entries)) => self.put(entries, span),
+            Stored::Log(LogRecord::Put(entries)) | Stored::Part(entries) => {
+                self.put(entries, span);
+            }
             Stored::Log(LogRecord::Truncate { from }) => {
                 self.open = None;
                 self.remove(*from, LogIndex(u64::MAX));

@@ -8,7 +8,7 @@ use core::mem;
 use std::sync::Mutex;
 
 use bytes::{Bytes, BytesMut};
-use synod_core::{Batch, Lane, LogRecord, Restored, SnapshotId, StorageError};
+use synod_core::{Batch, Entries, Lane, LogRecord, Restored, SnapshotId, StorageError};
 
 use super::Plant;
 use super::catalog::Span;
@@ -27,8 +27,15 @@ use super::segment::Tail;
 use super::snapshot::{Owner, SnapshotFile};
 use super::watermark::Watermark;
 
+/// What is encoded before it is written, in bytes: one record may make it more.
+const BUFFER: usize = 1 << 20;
+
 /// How much room for encoded records is kept from one batch to the next, in bytes.
-const BUFFER_KEPT: usize = 4 << 20;
+const BUFFER_KEPT: usize = 2 * BUFFER;
+
+/// A put of more than this is stored in parts, in bytes: whoever reads an entry back reads the
+/// whole record that it is in.
+const PART: u64 = 1 << 20;
 
 /// A write-ahead log without threads, for who brings threads of their own, and for simulators.
 /// [`Wal`](super::Wal) is this behind a thread.
@@ -172,8 +179,13 @@ impl Engine {
         for record in records {
             let admitted = self.rules.admit(&record);
             admitted.map_err(|reason| self.refused(reason))?;
-            let stored = self.stage(record)?;
-            self.batch.push((stored, 0));
+            match record {
+                LogRecord::Put(entries) => self.put(&entries),
+                record => {
+                    let stored = self.stage(record)?;
+                    self.batch.push((stored, 0));
+                }
+            }
         }
         if self.batch.is_empty() {
             return Ok(());
@@ -183,12 +195,7 @@ impl Engine {
         if self.tail.end >= self.config.segment_bytes() && !self.tail.empty {
             self.roll()?;
         }
-        self.encode();
-        if self.config.planted(Plant::DeleteEarly) {
-            self.apply()?;
-            self.try_collect()?;
-        }
-        self.tail.append(&mut self.buffer)?;
+        self.append()?;
         self.commit()?;
         let last = Number(self.next.0 + self.batch.len() as u64 - 1);
         self.watermark.advance(last)?;
@@ -206,6 +213,19 @@ impl Engine {
             place: self.place(),
             reason,
         }
+    }
+
+    /// Adds a put to the batch, in parts if it is long.
+    fn put(&mut self, entries: &Entries) {
+        let most = PART.min(self.config.segment_bytes());
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut part = entries.within(entries.first(), most);
+        while part.last() < entries.last() {
+            let next = entries.within(part.last().next(), most);
+            self.batch.push((Stored::Part(part), 0));
+            part = next;
+        }
+        self.batch.push((Stored::Log(LogRecord::Put(part)), 0));
     }
 
     /// Puts the bulk of a record where it belongs; what is left goes into the log.
@@ -309,8 +329,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes the batch into the buffer and notes where each record ends.
-    fn encode(&mut self) {
+    /// Writes the batch and notes where each record ends.
+    fn append(&mut self) -> Result<(), StorageError> {
         if self.buffer.capacity() > BUFFER_KEPT {
             self.buffer = BytesMut::new();
         }
@@ -318,10 +338,19 @@ impl Engine {
         self.begin = self.tail.end;
         let mut head = RecordHead::first(self.next, self.tail.salt);
         for (stored, end) in &mut self.batch {
+            if !self.buffer.is_empty() && self.buffer.len() + stored.size() > BUFFER {
+                self.tail.append(&mut self.buffer)?;
+                self.buffer.clear();
+            }
             write_record(self.config.group(), head, stored, &mut self.buffer);
             head = head.following();
-            *end = self.begin + self.buffer.len() as u64;
+            *end = self.tail.end + self.buffer.len() as u64;
         }
+        if self.config.planted(Plant::DeleteEarly) {
+            self.apply()?;
+            self.try_collect()?;
+        }
+        self.tail.append(&mut self.buffer)
     }
 
     /// The one sync of a batch. A failed one is final: the system may have dropped what it could

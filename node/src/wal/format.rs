@@ -3,7 +3,8 @@
 //! ```text
 //! segment:    "synodwal" | frame(layout, log, segment, first, kept, salt, checkpoint) | record ... | zeros
 //! record:     frame(number, back, salt, what)
-//! what:       a LogRecord of core, or 0x84: staged(file, snapshot, length)
+//! what:       a LogRecord of core, or 0x84: staged(file, snapshot, length),
+//!             or 0x82: entries, which the next record goes on with
 //! checkpoint: state, compacted, current snapshot and its file, staged, live ranges
 //! ```
 
@@ -14,7 +15,7 @@ use core::fmt;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use synod_core::codec::{Decode, DecodeError, Encode};
 use synod_core::frame::{self, write_frame};
-use synod_core::{GroupId, Lane, LogIndex, LogRecord, SnapshotId, SnapshotMeta, Stamp};
+use synod_core::{Entries, GroupId, Lane, LogIndex, LogRecord, SnapshotId, SnapshotMeta, Stamp};
 
 /// The first bytes of every segment.
 pub(super) const SEGMENT_MAGIC: [u8; 8] = *b"synodwal";
@@ -343,10 +344,44 @@ pub(super) enum Stored {
     Log(LogRecord),
     /// In place of a [`LogRecord::Stage`]: its piece is durable in the snapshot's own file.
     Staged(Staged),
+    /// A part of a long [`LogRecord::Put`] that the next record goes on with. A start takes all
+    /// parts or none, as a storage may tear a write only between the machine's records.
+    Part(Entries),
+}
+
+impl Stored {
+    /// The entries that it puts.
+    pub(super) fn into_entries(self) -> Option<Entries> {
+        match self {
+            Self::Log(LogRecord::Put(entries)) | Self::Part(entries) => Some(entries),
+            Self::Log(_) | Self::Staged(_) => None,
+        }
+    }
+
+    /// About what it takes when encoded, in bytes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Log(record) => record_size(record),
+            Self::Part(entries) => entries.weight(),
+            Self::Staged(_) => 0,
+        }
+    }
+}
+
+/// About what a record takes when encoded, in bytes; what is always short is not counted.
+pub(super) fn record_size(record: &LogRecord) -> usize {
+    match record {
+        LogRecord::State(state) => state.len(),
+        LogRecord::Put(entries) => entries.weight(),
+        LogRecord::Stage { chunk, .. } => chunk.len(),
+        LogRecord::Activate { meta, .. } => meta.config.len(),
+        LogRecord::Truncate { .. } | LogRecord::Compact { .. } => 0,
+    }
 }
 
 /// Sets our own records apart from those of core, which count up from 1.
 const OWN: u8 = 0x80;
+const PART: u8 = OWN | 2;
 const STAGED: u8 = OWN | 4;
 
 impl Encode for Stored {
@@ -357,17 +392,27 @@ impl Encode for Stored {
                 out.put_u8(STAGED);
                 staged.encode(out);
             }
+            Self::Part(entries) => {
+                out.put_u8(PART);
+                entries.encode(out);
+            }
         }
     }
 }
 
 impl Decode for Stored {
     fn decode(input: &mut Bytes) -> Result<Self, DecodeError> {
-        if input.first() != Some(&STAGED) {
-            return LogRecord::decode(input).map(Self::Log);
+        match input.first() {
+            Some(&STAGED) => {
+                input.advance(1);
+                Staged::decode(input).map(Self::Staged)
+            }
+            Some(&PART) => {
+                input.advance(1);
+                Entries::decode(input).map(Self::Part)
+            }
+            _ => LogRecord::decode(input).map(Self::Log),
         }
-        input.advance(1);
-        Staged::decode(input).map(Self::Staged)
     }
 }
 

@@ -16,8 +16,10 @@ use super::dir::WalStats;
 use super::disk::Disk;
 use super::engine::Engine;
 use super::file::Files;
+use super::format::record_size;
 use super::load::Reader;
 use super::report::OpenReport;
+use super::turns::{Turn, Turns};
 
 /// A write-ahead log on plain files: a [`LogStorage`](synod_core::LogStorage).
 ///
@@ -34,6 +36,7 @@ type Done<T> = oneshot::Sender<Result<T, StorageError>>;
 
 struct Write {
     records: Batch<LogRecord>,
+    turn: Turn,
     done: Done<()>,
 }
 
@@ -45,7 +48,9 @@ enum Read {
 /// The senders are dropped first, then the threads end.
 struct Threads {
     writes: Option<Sender<Write>>,
-    reads: Option<Sender<Read>>,
+    reads: Option<Sender<(Turn, Read)>>,
+    write_turns: Turns,
+    read_turns: Turns,
     joins: Vec<JoinHandle<()>>,
     reader: Reader,
 }
@@ -103,6 +108,8 @@ impl Wal {
         let threads = Threads {
             writes: Some(writes),
             reads: Some(reads),
+            write_turns: Turns::new(JOBS, WRITES_BYTES),
+            read_turns: Turns::new(JOBS, 0),
             joins,
             reader,
         };
@@ -119,8 +126,9 @@ impl Wal {
     }
 
     async fn read<T>(&self, ask: impl FnOnce(Done<T>) -> Read) -> Result<T, StorageError> {
+        let turn = self.threads.read_turns.take(0).await;
         let (done, answer) = oneshot::channel();
-        send(self.threads.reads.as_ref(), ask(done));
+        send(self.threads.reads.as_ref(), (turn, ask(done)));
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 }
@@ -136,10 +144,18 @@ impl Storage for Wal {
         self.read(Read::Restore).await
     }
 
-    /// Resolves when the records are durable. The write happens even if nobody waits for it.
+    /// Resolves when the records are durable. The write happens even if nobody waits for it, unless
+    /// 1024 batches or 64 MiB were waiting when it was asked for: then it first waits for room.
     async fn write(&self, records: Batch<LogRecord>) -> Result<(), StorageError> {
+        let bytes = records.iter().map(record_size).sum();
+        let turn = self.threads.write_turns.take(bytes).await;
         let (done, answer) = oneshot::channel();
-        send(self.threads.writes.as_ref(), Write { records, done });
+        let write = Write {
+            records,
+            turn,
+            done,
+        };
+        send(self.threads.writes.as_ref(), write);
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -164,16 +180,33 @@ fn ended() -> StorageError {
 /// all that come meanwhile.
 const TOGETHER: usize = 64;
 
+/// At this many bytes, nothing more is written together with what is there.
+const TOGETHER_BYTES: usize = 4 << 20;
+
+/// How much waits to be written at most, in bytes, or one batch if that is more.
+const WRITES_BYTES: usize = 64 << 20;
+
+/// How many batches wait to be written at most, and how many reads to be done.
+const JOBS: usize = 1024;
+
 fn write_loop(mut engine: Engine, queue: &Receiver<Write>) {
     let mut waiting: Vec<Done<()>> = Vec::new();
     while let Ok(first) = queue.recv() {
-        let mut batches = Vec::with_capacity(1);
-        for Write { records, done } in core::iter::once(first)
-            .chain(queue.try_iter())
-            .take(TOGETHER)
+        let (mut batches, mut bytes) = (Vec::with_capacity(1), 0);
+        let mut next = Some(first);
+        while let Some(Write {
+            records,
+            turn,
+            done,
+        }) = next
         {
+            bytes += turn.bytes();
             batches.push(records);
             waiting.push(done);
+            next = match batches.len() < TOGETHER && bytes < TOGETHER_BYTES {
+                true => queue.try_recv().ok(),
+                false => None,
+            };
         }
         let written = engine.write_all(batches);
         for done in waiting.drain(..) {
@@ -187,9 +220,11 @@ fn write_loop(mut engine: Engine, queue: &Receiver<Write>) {
     }
 }
 
-fn read_loop(reader: &Reader, queue: &Receiver<Read>) {
-    while let Ok(job) = queue.recv() {
+fn read_loop(reader: &Reader, queue: &Receiver<(Turn, Read)>) {
+    while let Ok((_turn, job)) = queue.recv() {
         match job {
+            // Nobody waits for it any more.
+            Read::Load(_, done) if done.is_canceled() => {}
             Read::Load(load, done) => _ = done.send(reader.load(&load)),
             Read::Restore(done) => _ = done.send(reader.restored()),
         }

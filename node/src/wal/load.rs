@@ -8,13 +8,12 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use synod_core::frame::read_frame;
 use synod_core::{
-    Entries, Entry, LogIndex, LogLoad, LogLoaded, LogRecord, Restored, SnapshotId, Stamp,
-    StorageError,
+    Entries, Entry, LogIndex, LogLoad, LogLoaded, Restored, SnapshotId, Stamp, StorageError,
 };
 
 use super::catalog::{Span, Stretch};
 use super::dir::{Dir, Handle, WalStats};
-use super::format::{Stored, advise};
+use super::format::advise;
 use super::live::Live;
 use super::segment::read_record;
 
@@ -216,7 +215,7 @@ fn read_part(
             let what = format!("a record was damaged since the start ({error})");
             file.corrupt(at, advise(what))
         })?;
-        if let Stored::Log(LogRecord::Put(entries)) = stored {
+        if let Some(entries) = stored.into_entries() {
             let wanted = entries.after(next.previous()).through(stretch.last);
             if !wanted.is_empty() {
                 next = wanted.last().next();

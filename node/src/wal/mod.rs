@@ -109,6 +109,7 @@ mod segment;
 #[cfg(feature = "test-files")]
 pub mod sim_files;
 mod snapshot;
+mod turns;
 mod verdict;
 mod watermark;
 

@@ -31,6 +31,8 @@ pub enum Plant {
     DeleteEarly,
     /// A snapshot is activated without its contents having been synced.
     UnsyncedSnapshot,
+    /// A start keeps the first parts of a long put whose last part is missing.
+    KeepParts,
     /// A start goes on although records are missing.
     IgnoreGaps,
 }

@@ -159,14 +159,18 @@ impl Reading<'_> {
             }
         };
         self.judge_end(&scan, segment, bad.as_ref())?;
+        let mut end = scan.place();
+        if !self.config.planted(Plant::KeepParts)
+            && let Some(cut) = self.cut_parts(&mut unproven, segment, end)
+        {
+            end = cut;
+        }
         if self.config.planted(Plant::TrustCache) {
             for taken in unproven.drain(..) {
                 self.apply(&taken, segment);
             }
         }
-        let end = unproven
-            .first()
-            .map_or_else(|| scan.place(), |taken| taken.span.start);
+        let end = unproven.first().map_or(end, |taken| taken.span.start);
         let unproven = unproven.into_iter().map(|taken| taken.stored);
         Ok((unproven.collect(), end))
     }
@@ -178,6 +182,25 @@ impl Reading<'_> {
         if taken.head.number == segment.header.kept {
             self.catalog.forget_taken();
         }
+    }
+
+    /// Takes away the parts at the end of what is not proven whose last part is missing, and says
+    /// where they begin. They cannot be proven: a batch is acknowledged with all of its records.
+    fn cut_parts(&mut self, unproven: &mut Vec<Taken>, segment: &Segment, end: u64) -> Option<u64> {
+        let is_part = |taken: &Taken| matches!(taken.stored, Stored::Part(_));
+        let whole = unproven.iter().rposition(|taken| !is_part(taken));
+        let parts = unproven.split_off(whole.map_or(0, |last| last + 1));
+        let cut = parts.first()?;
+        self.next = cut.head.number;
+        let behind = self.report.repaired.as_ref();
+        let end = behind.map_or(end, |torn| torn.offset + torn.dropped);
+        self.report.repaired = Some(Repair {
+            place: segment.file.place().to_string(),
+            offset: cut.span.start,
+            dropped: end - cut.span.start,
+            record: self.next.0,
+        });
+        Some(cut.span.start)
     }
 
     fn judge_end(

@@ -5,7 +5,7 @@ use synod_node::wal::sim_files::Fault;
 
 use crate::wal_crash::{Story, tell_all};
 use crate::wal_rot::flip_all;
-use crate::wal_segments::state_outlives_its_segment;
+use crate::wal_segments::{half_of_a_put_is_cut, state_outlives_its_segment};
 
 /// The seeds that must suffice for each bug; the log itself passes as many of the same kind.
 const BUDGET: u64 = 4;
@@ -68,6 +68,12 @@ fn a_segment_without_the_state_is_caught() {
 fn cutting_what_was_durable_is_caught() {
     let plant = Plant::CutAnything;
     caught(plant, |seed| flip_all(seed, Some(plant)));
+}
+
+#[test]
+fn half_of_a_long_put_is_caught() {
+    let told = half_of_a_put_is_cut(Some(Plant::KeepParts));
+    assert!(told.is_err(), "KeepParts went unnoticed");
 }
 
 #[test]

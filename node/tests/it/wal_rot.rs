@@ -3,8 +3,8 @@
 use bytes::{BufMut, BytesMut};
 use synod_core::frame::{read_frame, write_frame};
 use synod_core::{
-    Batch, Encode, Entries, Entry, GroupId, LogIndex, LogLoad, LogRecord, Rng, Stamp, StorageError,
-    mix,
+    Batch, Encode, Entries, Entry, GroupId, Lane, LogIndex, LogLoad, LogRecord, Rng, Stamp,
+    StorageError, mix,
 };
 use synod_node::wal::sim_files::{Fault, SimFiles};
 use synod_node::wal::{Plant, Reader};
@@ -134,8 +134,15 @@ fn without_the_watermark_only_the_last_batch_can_pass_for_torn() {
                         assert!(repaired, "{name} at {offset} was cut without a word");
                         torn += 1;
                     }
+                    // The batch that was cut made another snapshot the current one, and the file of
+                    // the one before is gone: that it was durable shows all the same.
                     Outcome::Refused(error) => {
-                        assert!(names(&error, &name, offset), "{name} at {offset}: {error}");
+                        let shows = error.to_string().contains("current snapshot is missing");
+                        assert!(
+                            shows || names(&error, &name, offset),
+                            "{name} at {offset}: {error}"
+                        );
+                        torn += u32::from(shows);
                     }
                 }
             }
@@ -153,11 +160,13 @@ fn a_lost_file_is_named() {
         workload.run(&mut engine);
         drop(engine);
         let files = files.kill();
+        let taken = workload.images.last().unwrap().staged_in(Lane::Taken);
+        let mut unmissed = Vec::new();
         for (name, _) in files.files() {
             let damaged = files.fork();
             damaged.lose(&name);
             match look(&damaged, &workload, None).unwrap() {
-                Outcome::Same => assert_eq!(name, "durable", "seed {seed}"),
+                Outcome::Same => unmissed.push(name),
                 Outcome::Prefix { records, .. } => {
                     panic!("seed {seed}: without {name} only {records} records are left")
                 }
@@ -168,6 +177,10 @@ fn a_lost_file_is_named() {
                 Outcome::Refused(error) => panic!("seed {seed}: without {name}: {error}"),
             }
         }
+        // What was being taken is forgotten by a start anyway.
+        let forgotten = |name: &String| taken.is_some() && name.starts_with("snapshot-");
+        unmissed.pop_if(|name| forgotten(name));
+        assert_eq!(unmissed, ["durable"], "seed {seed}");
     }
 }
 

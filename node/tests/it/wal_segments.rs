@@ -258,3 +258,53 @@ fn what_was_taken_in_an_earlier_life_is_forgotten_for_good() {
         }
     }
 }
+
+/// A put longer than a segment, of which the disk has kept the first part and not the last. The
+/// machine wrote it as one record, so it is there as a whole or not at all.
+pub(crate) fn half_of_a_put_is_cut(plant: Option<Plant>) -> Result<(), String> {
+    let files = SimFiles::new(1);
+    let (mut engine, _) = open(&files, plant).unwrap();
+    write(&mut engine, put(1, 10));
+    let entries = (0..10).map(|_| Entry::command(vec![7; 1000].into()));
+    let long = LogRecord::Put(Entries::new(LogIndex(2), Stamp::of(1), entries));
+    let before = engine.stats().records;
+    let whole = files.fork();
+    // Nobody is told that it is there: the sync fails.
+    files.fault_at(files.operations() + 1, Fault::Fail);
+    engine.write(long.clone().into()).unwrap_err();
+    drop(engine);
+    for cut in [5_000, 8_500, 9_000] {
+        let files = files.fork().kill();
+        let name = "log-0000000000000001.wal";
+        files.cut(name, cut);
+        let (engine, report) = open(&files, plant).unwrap();
+        let last = engine.restored().unwrap().last();
+        let repair = report
+            .repaired
+            .map(|repair| (repair.record, repair.offset < 1000));
+        if (last, repair) != (LogIndex(1), Some((2, true))) {
+            return Err(format!("cut at {cut}: {last}, {repair:?}"));
+        }
+        drop(engine);
+        let (engine, report) = open(&files.kill(), plant).unwrap();
+        assert_eq!(engine.restored().unwrap().last(), LogIndex(1));
+        assert_eq!(report.repaired, None);
+    }
+    // With the end it is all there.
+    let (engine, _) = open(&files.kill(), plant).unwrap();
+    assert_eq!(engine.restored().unwrap().last(), LogIndex(11));
+    // And it was stored in parts.
+    let (mut engine, _) = open(&whole.kill(), plant).unwrap();
+    write(&mut engine, long);
+    assert!(
+        engine.stats().records >= 3,
+        "{before} then {:?}",
+        engine.stats()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_long_put_is_there_as_a_whole_or_not_at_all() {
+    assert_eq!(half_of_a_put_is_cut(None), Ok(()));
+}

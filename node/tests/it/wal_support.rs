@@ -159,7 +159,11 @@ impl Source {
             image.last().next()
         };
         let stamp = Stamp::of(1 + self.rng.below(3));
-        let count = 1 + self.rng.below(5);
+        // Now and then more than a segment, which the log stores in parts.
+        let count = match self.rng.below(12) {
+            0 => self.rng.within(20, 40),
+            _ => 1 + self.rng.below(5),
+        };
         Entries::new(first, stamp, (0..count).map(|_| self.entry()))
     }
 

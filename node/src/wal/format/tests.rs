@@ -114,6 +114,19 @@ fn a_record_has_golden_bytes() {
 }
 
 #[test]
+fn a_part_of_a_put_has_golden_bytes() {
+    let entry = synod_core::Entry::command("x".into());
+    let part = Stored::Part(Entries::new(LogIndex(3), Stamp::of(2), [entry]));
+    let bytes = part.to_bytes();
+    let hex: String = bytes.iter().map(|b| alloc::format!("{b:02x}")).collect();
+    // As a put of core, but for the tag.
+    let put = Stored::Log(LogRecord::Put(part.clone().into_entries().unwrap()));
+    assert_eq!(hex[..2], *"82");
+    assert_eq!(bytes[1..], put.to_bytes()[1..]);
+    assert_eq!(Stored::decode_all(bytes), Ok(part));
+}
+
+#[test]
 fn names_read_back_and_others_are_left_alone() {
     for name in [FileName::Segment(Seq(0x1f)), FileName::Snapshot(Serial(2))] {
         assert_eq!(FileName::parse(&name.to_string()), Some(name));
