@@ -28,6 +28,10 @@ const SLICES: usize = 16;
 /// How often a connection reads before it lets others have their turn.
 const READS: usize = 16;
 
+/// How often it writes before it reads: a driver that goes on sending to a peer that goes on taking
+/// must not keep it from hearing that peer, nor its other peers.
+const WRITES: usize = 16;
+
 pub(crate) struct Connection<M> {
     guard: LinkGuard<M>,
     stream: BoxStream,
@@ -100,9 +104,9 @@ impl<M> Connection<M> {
         self.poll_timer(cx).map(Err)
     }
 
-    /// Writes all that is queued, in as few writes as the stream allows.
+    /// Writes what is queued, in as few writes as the stream allows.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
-        loop {
+        for _ in 0..WRITES {
             match self.guard.link.out.next(&mut self.hands) {
                 Task::End(why) => return Poll::Ready(Err(why)),
                 Task::Write => {
@@ -121,6 +125,8 @@ impl<M> Connection<M> {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -31,12 +31,12 @@ const HEAD_START: Duration = Duration::from_millis(50);
 
 type Tasks = FuturesUnordered<BoxFuture<'static, ()>>;
 
-/// Runs until the transport is closed.
-pub(crate) async fn supervise<M>(shared: Arc<Shared<M>>)
+/// Runs until the transport is closed. `end` is made by the caller: a future that is dropped before
+/// it was ever polled must say so, too.
+pub(crate) async fn supervise<M>(shared: Arc<Shared<M>>, end: EndGuard<M>)
 where
     M: Encode + Decode + Send + 'static,
 {
-    let end = EndGuard(Arc::clone(&shared));
     let mut tasks = Tasks::new();
     {
         let strangers = Arc::new(Strangers::default());
@@ -82,7 +82,7 @@ fn poll_links<M>(shared: &Shared<M>, tasks: &mut Tasks, cx: &mut Context<'_>) ->
 }
 
 /// Says that nothing will arrive any more, also when the future is dropped in the middle.
-struct EndGuard<M>(Arc<Shared<M>>);
+pub(crate) struct EndGuard<M>(pub(crate) Arc<Shared<M>>);
 
 impl<M> Drop for EndGuard<M> {
     fn drop(&mut self) {

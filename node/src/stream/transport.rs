@@ -18,7 +18,7 @@ use synod_core::{
 use super::lock::lock;
 use super::outbound::Pushed;
 use super::shared::Shared;
-use super::supervisor::supervise;
+use super::supervisor::{EndGuard, supervise};
 use super::{LinkEnd, Network, Refusal, Security, StreamConfig, StreamStats};
 
 /// A transport over byte streams.
@@ -52,7 +52,8 @@ impl<M: Encode + Decode + Send + 'static> StreamTransport<M> {
     ) -> (Self, Connections) {
         let (network, security) = (Arc::new(network), Arc::new(security));
         let shared = Arc::new(Shared::new(config, clock, network, security));
-        let connections = Connections(Box::pin(supervise(Arc::clone(&shared))));
+        let end = EndGuard(Arc::clone(&shared));
+        let connections = Connections(Box::pin(supervise(Arc::clone(&shared), end)));
         let handle = Arc::new(Handle { shared });
         (Self { handle }, connections)
     }

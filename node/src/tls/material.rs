@@ -121,8 +121,10 @@ pub enum TlsError {
         /// What was being read.
         what: &'static str,
     },
-    /// The certificate is not for this node: it does not name it.
-    #[error("the certificate does not name {expected} among its subject alternative names")]
+    /// The certificate is not for this node: it does not name it, or names any node by a wildcard.
+    #[error(
+        "the certificate does not name {expected} among its subject alternative names, or not it alone"
+    )]
     Name {
         /// The name that it should have.
         expected: String,

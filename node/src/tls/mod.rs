@@ -4,7 +4,8 @@
 //! signed. A certificate names the node that it belongs to, as a DNS name in its subject alternative
 //! names: [`node_name`] gives `n3.c7.synod` for node 3 of cluster 7. The handshake refuses a peer
 //! that claims another node id than its certificate names, so that a stolen or misconfigured member
-//! can speak for nobody but itself. These names are never looked up. Where a certificate limits its
+//! can speak for nobody but itself; one with a wildcard in its place speaks for no node at all.
+//! These names are never looked up, and certificates are checked against the system's clock. Where a certificate limits its
 //! usage, it must allow both server and client authentication.
 //!
 //! Only TLS 1.3 is spoken, and sessions are not resumed: each connection proves itself anew.
@@ -207,5 +208,45 @@ fn is_for(certificate: &CertificateDer<'_>, name: &str) -> bool {
     let Ok(certificate) = ParsedCertificate::try_from(certificate) else {
         return false;
     };
-    ServerName::try_from(name).is_ok_and(|name| verify_server_name(&certificate, &name).is_ok())
+    let names = |name: &str| {
+        ServerName::try_from(name).is_ok_and(|name| verify_server_name(&certificate, &name).is_ok())
+    };
+    // No node is called so: only a wildcard fits, and whoever has that could be any node.
+    let any = name.split_once('.').map(|(_, rest)| format!("any.{rest}"));
+    names(name) && !any.is_some_and(|any| names(&any))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use rcgen::{CertificateParams, KeyPair};
+
+    fn certificate(names: &[&str]) -> Certificate {
+        let names: vec::Vec<String> = names.iter().map(|name| (*name).into()).collect();
+        let key = KeyPair::generate().unwrap();
+        let signed = CertificateParams::new(names).unwrap().self_signed(&key);
+        Certificate {
+            cluster: ClusterId(7),
+            shown: signed.unwrap().der().clone(),
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_for_the_nodes_that_it_names() {
+        let two = certificate(&["n2.c7.synod", "two.example"]);
+        assert!(two.certifies(NodeId(2)));
+        for other in [1, 3, 22] {
+            assert!(!two.certifies(NodeId(other)), "{other}");
+        }
+        let elsewhere = certificate(&["n2.c8.synod"]);
+        assert!(!elsewhere.certifies(NodeId(2)));
+    }
+
+    #[test]
+    fn a_wildcard_is_for_no_node() {
+        for names in [&["*.c7.synod"][..], &["n2.c7.synod", "*.c7.synod"]] {
+            assert!(!certificate(names).certifies(NodeId(2)), "{names:?}");
+        }
+    }
 }

@@ -23,6 +23,7 @@ mod driver_support;
 mod driver_whole;
 mod raft_cluster;
 mod stream_conform;
+mod stream_eager;
 mod stream_frames;
 mod stream_handshake;
 mod stream_limits;

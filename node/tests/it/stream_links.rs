@@ -1,13 +1,18 @@
 //! Incarnations: order, replacement, reconnection, silence, the address book and the end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use synod_core::{Delivery, Link, LinkId, NodeId, Rng};
-use synod_node::stream::{Greeting, LinkEnd, Refusal, TransportEvent};
-use tokio::time::{Instant, sleep};
+use bytes::Bytes;
+use synod_core::{Delivery, Link, LinkId, NodeId, Rng, Transport};
+use synod_node::clock::TokioClock;
+use synod_node::stream::{
+    Greeting, InsecurePlaintext, LinkEnd, Refusal, StreamTransport, TransportEvent,
+};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::stream_pipe::Hub;
-use crate::stream_support::{ByHand, Node, config, hello, host};
+use crate::stream_support::{ByHand, LONG, Node, config, hello, host};
 
 fn ends(node: &Node) -> Vec<LinkEnd> {
     let events = node.events().into_iter();
@@ -337,6 +342,20 @@ async fn without_its_connections_a_transport_ends() {
     let ended = one.next().await.unwrap_err().to_string();
     assert!(ended.contains("was dropped"), "{ended}");
     two.down(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_connections_that_ever_ran_a_transport_ends() {
+    let hub = Hub::default();
+    let config = config(1, &[]).build().unwrap();
+    let clock = Arc::new(TokioClock::new());
+    let network = hub.host("host1");
+    let (transport, connections) =
+        StreamTransport::<Bytes>::new(config, clock, network, InsecurePlaintext);
+    drop(connections);
+    let ended = timeout(LONG, transport.recv(&mut Vec::new())).await;
+    let ended = ended.unwrap().unwrap_err().to_string();
+    assert!(ended.contains("was dropped"), "{ended}");
 }
 
 #[tokio::test(start_paused = true)]

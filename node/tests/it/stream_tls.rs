@@ -198,6 +198,41 @@ impl Security for Impostor {
     }
 }
 
+#[test]
+fn a_certificate_for_any_node_is_for_none() {
+    let ours = authority("ours");
+    let wildcard = material("*.c7.synod".into(), &ours, &[&ours]);
+    let refused = Tls::new(NodeId(2), CLUSTER, wildcard).unwrap_err();
+    assert!(matches!(refused, TlsError::Name { .. }), "{refused}");
+}
+
+/// The clock decides, and both ends say why.
+#[tokio::test]
+async fn an_expired_certificate_is_refused_and_named() {
+    let ours = authority("ours");
+    let one = Node::start(1, tls(1, &ours, &[&ours])).await;
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![node_name(NodeId(2), CLUSTER)]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    let chain = params.signed_by(&key, &ours).unwrap().pem();
+    let (key, roots) = (key.serialize_pem(), ours.pem());
+    let expired = TlsMaterial::from_pem(chain.as_bytes(), key.as_bytes(), roots.as_bytes());
+    let tls = Tls::new(NodeId(2), CLUSTER, expired.unwrap()).unwrap();
+    let two = Node::start(2, tls.clone()).await;
+    two.dials(&one);
+    let why = one.insecure().await;
+    assert!(why.contains("certificate expired"), "{why}");
+    let why = two.insecure().await;
+    assert!(why.contains("CertificateExpired"), "{why}");
+
+    // A new one, and the next attempt gets in.
+    tls.reload(material(node_name(NodeId(2), CLUSTER), &ours, &[&ours]))
+        .unwrap();
+    one.up(2, NONE).await;
+    two.up(1, NONE).await;
+}
+
 #[tokio::test]
 async fn plaintext_does_not_get_in() {
     let ours = authority("ours");

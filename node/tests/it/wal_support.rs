@@ -160,8 +160,8 @@ impl Source {
         };
         let stamp = Stamp::of(1 + self.rng.below(3));
         // Now and then more than a segment, which the log stores in parts.
-        let count = match self.rng.below(12) {
-            0 => self.rng.within(20, 40),
+        let count = match self.rng.below(40) {
+            0 => self.rng.within(30, 45),
             _ => 1 + self.rng.below(5),
         };
         Entries::new(first, stamp, (0..count).map(|_| self.entry()))
