@@ -130,8 +130,20 @@ impl fmt::Debug for StreamConfig {
 
 /// Builds a [`StreamConfig`].
 ///
-/// Per peer, a transport holds at most: the outbound limit and one frame; the inbound limit and one
-/// frame; and 128 KiB of buffers.
+/// What a transport holds in memory, whatever its peers send and its driver does:
+///
+/// | what | at most, by default | set by |
+/// |---|---|---|
+/// | waits to be sent to one peer | 64 MiB and 16,384 messages, and the message that exceeds it | [`max_outbound_bytes`](Self::max_outbound_bytes), [`max_outbound_messages`](Self::max_outbound_messages) |
+/// | has arrived from one peer and waits for the driver | 16 MiB as encoded and 4096 messages, and what one read brings (one frame, or 64 KiB of them) | [`max_inbound_bytes`](Self::max_inbound_bytes), [`max_inbound_messages`](Self::max_inbound_messages) |
+/// | a frame that is arriving | 8 MiB, and no more than twice what is there of it | [`max_frame`](Self::max_frame) |
+/// | buffers of a connection | 128 KiB; TLS has its own beside them | |
+/// | changes of a link that the driver has not seen | 8 for each peer | |
+/// | a connection in its handshake | 524 bytes for each word | |
+/// | connections in their handshake | 64 | [`max_strangers`](Self::max_strangers) |
+/// | peers | 1024 | [`max_peers`](Self::max_peers) |
+///
+/// `node/tests/stream_memory.rs` measures this at the allocator.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is built before `build`"]
 pub struct StreamConfigBuilder {

@@ -219,11 +219,11 @@ fn is_for(certificate: &CertificateDer<'_>, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
+    use alloc::vec::Vec;
     use rcgen::{CertificateParams, KeyPair};
 
     fn certificate(names: &[&str]) -> Certificate {
-        let names: vec::Vec<String> = names.iter().map(|name| (*name).into()).collect();
+        let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
         let key = KeyPair::generate().unwrap();
         let signed = CertificateParams::new(names).unwrap().self_signed(&key);
         Certificate {

@@ -81,6 +81,25 @@ impl Default for WalConfig {
 }
 
 /// Settings that are not checked yet.
+///
+/// What a log holds in memory, whatever it is given and whatever lies on the disk; a *record* is
+/// 1 MiB of entries, or one entry, state or configuration that is longer, which the limits of the
+/// machine bound:
+///
+/// | what | at most |
+/// |---|---|
+/// | writes that wait for the thread | 1024 batches and 64 MiB, or one batch that is more; whoever comes then waits for room first |
+/// | written together, with one sync | 64 batches, and no further one once 4 MiB are there |
+/// | encoded at once | 1 MiB, or one record; of this memory 2 MiB are kept |
+/// | reads that wait for the thread | 1024 |
+/// | an answer of entries | `max_bytes` of the load, and one record and 64 KiB at either end |
+/// | an answer of a snapshot | `max_bytes` of the load, and 256 KiB at either end |
+/// | what a start hands out | [`tail_bytes`](Self::tail_bytes), and one record and 64 KiB |
+/// | what a start reads | 1 MiB and one record; and twice the last batch, if a crash left it unproven |
+/// | the index | one item (about 100 bytes) for 64 KiB of live entries and for each change of stamp; 16 bytes for each piece of a snapshot (256 KiB, or what was staged at once) |
+/// | open files | one for each segment that holds live entries, and 5 |
+///
+/// `node/tests/wal_memory.rs` measures this at the allocator.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct WalConfigBuilder {

@@ -39,11 +39,7 @@
 //! - A start reads the log piece by piece; it holds the index, the configurations and at most
 //!   [`WalConfig::tail_bytes`] of entries.
 //!
-//! # Memory
-//!
-//! A log that is open holds 1 MiB of zeros to fill segments ahead, the last batch in its encoded
-//! form (in a buffer that doubles as it grows; up to 4 MiB of it are kept from one batch to the
-//! next), and an index with one item per 64 KiB of live entries.
+//! What it holds in memory is bounded: see the table at [`WalConfigBuilder`].
 //!
 //! # The directory
 //!
@@ -54,6 +50,11 @@
 //! | `snapshot-….dat` | a snapshot, staged or current: the log says which |
 //! | `durable` | the number of the last record that is known durable |
 //! | `lock` | held by the process that uses the directory |
+//!
+//! The lock is one of the system (`flock` on Unix), not the file: it goes with its process, and a
+//! file that is left over means nothing. A network file system may not pass it on to other
+//! machines: keep a log on a disk of its own machine. Outside of Unix a directory cannot be synced,
+//! and how durable names are is the file system's to say.
 //!
 //! Each segment begins with a checkpoint: the protocol's state, the compaction mark, the current
 //! and the staged snapshot, and the places of the live entries in older segments. So the oldest
