@@ -15,7 +15,7 @@ use super::file::{File, Files, Held};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct WalStats {
-    /// Records written.
+    /// Records written; each part of a long put counts.
     pub records: u64,
     /// Writes that went to the log together: each costs one sync.
     pub batches: u64,

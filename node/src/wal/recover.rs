@@ -28,7 +28,7 @@ use super::format::{
 };
 use super::live::Live;
 use super::replay::{Replay, replay};
-use super::report::OpenReport;
+use super::report::{OpenReport, Repair};
 use super::rules::Rules;
 use super::segment::{Segment, Tail};
 use super::snapshot::{Owner, SnapshotFile};
@@ -99,7 +99,8 @@ pub(super) fn recover(dir: Dir, config: WalConfig) -> Result<(Engine, OpenReport
     };
     let (header, bytes) = begin_segment(&dir, &config, &mut found);
     check_complete(&dir, &chain, &found.catalog)?;
-    let (snapshot, staged) = open_snapshots(&dir, owner, &inventory, &found.catalog)?;
+    check_snapshots(&dir, &inventory, &found.catalog, report.repaired.as_ref())?;
+    let (snapshot, staged) = open_snapshots(&dir, owner, &found.catalog)?;
     let tail = Tail::begin(&dir, &config, &header, &bytes)?;
     if let Some((file, end)) = &found.last {
         // Only gives back room; if it took the place of this file, nobody sees it.
@@ -245,35 +246,55 @@ fn open_chain(dir: &Dir, config: &WalConfig, chain: &[Seq]) -> Result<Vec<Segmen
     Ok(segments)
 }
 
+/// Makes sure that the files of the current snapshot and of the one that is being received are there.
+///
+/// A file goes only when the record that replaces its snapshot is durable. So if records were cut as
+/// torn and a file is missing that was needed before them, they had been durable: it is they that
+/// are damaged.
+fn check_snapshots(
+    dir: &Dir,
+    inventory: &Inventory,
+    catalog: &Catalog,
+    cut: Option<&Repair>,
+) -> Result<(), StorageError> {
+    let current = catalog.snapshot.as_ref();
+    let current = current.map(|(serial, _)| (*serial, "current"));
+    let staged = catalog.received().map(|staged| (staged.serial, "staged"));
+    let mut needed = current.into_iter().chain(staged);
+    let Some((serial, what)) = needed.find(|(serial, _)| !inventory.snapshots.contains(serial))
+    else {
+        return Ok(());
+    };
+    let missing = dir.place(&FileName::Snapshot(serial).to_string());
+    Err(match cut {
+        Some(cut) => StorageError::Corrupt {
+            place: cut.place.clone(),
+            offset: cut.offset,
+            what: advise(format!(
+                "record {} is damaged, and it or one behind it was durable: {missing}, which it replaced, is gone",
+                cut.record
+            )),
+        },
+        None => StorageError::Corrupt {
+            place: missing,
+            offset: 0,
+            what: advise(format!("the file of the {what} snapshot is missing")),
+        },
+    })
+}
+
 type Snapshots = (Option<Arc<SnapshotFile>>, Option<(SnapshotFile, u64)>);
 
 /// Opens the current snapshot and the one that is being received.
-fn open_snapshots(
-    dir: &Dir,
-    owner: Owner,
-    inventory: &Inventory,
-    catalog: &Catalog,
-) -> Result<Snapshots, StorageError> {
-    let present = |serial: Serial, what: &str| {
-        if inventory.snapshots.contains(&serial) {
-            return Ok(());
-        }
-        Err(StorageError::Corrupt {
-            place: dir.place(&FileName::Snapshot(serial).to_string()),
-            offset: 0,
-            what: advise(format!("the file of the {what} snapshot is missing")),
-        })
-    };
+fn open_snapshots(dir: &Dir, owner: Owner, catalog: &Catalog) -> Result<Snapshots, StorageError> {
     let mut snapshot = None;
     if let Some((serial, meta)) = &catalog.snapshot {
-        present(*serial, "current")?;
         // Its contents are checked when they are read, which a start does anyway.
         let file = SnapshotFile::open(dir, owner, (*serial, meta.id), meta.size, false)?;
         snapshot = Some(Arc::new(file));
     }
     let mut staging = None;
     if let Some(staged) = catalog.received() {
-        present(staged.serial, "staged")?;
         // Checked now: to find out after it became the current one would be too late.
         let file = SnapshotFile::open(dir, owner, (staged.serial, staged.id), staged.len, true)?;
         staging = Some((file, staged.len));
