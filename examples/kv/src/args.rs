@@ -47,7 +47,6 @@ pub(crate) struct ServeArgs {
     pub(crate) data: PathBuf,
     pub(crate) client_addr: String,
     pub(crate) cluster_id: u64,
-    pub(crate) snapshot_every: u64,
     pub(crate) join: bool,
     pub(crate) exit_with_stdin: bool,
 }
@@ -149,7 +148,6 @@ fn serve(mut parser: lexopt::Parser) -> Result<Action, String> {
         data: PathBuf::new(),
         client_addr: String::new(),
         cluster_id: 1,
-        snapshot_every: 100_000,
         join: false,
         exit_with_stdin: false,
     };
@@ -163,9 +161,6 @@ fn serve(mut parser: lexopt::Parser) -> Result<Action, String> {
             Long("client-addr") => client_addr = Some(address(&text(&mut parser)?)?),
             Long("cluster-id") => {
                 args.cluster_id = number(&mut parser, "--cluster-id", 0, u64::MAX)?;
-            }
-            Long("snapshot-every") => {
-                args.snapshot_every = number(&mut parser, "--snapshot-every", 1, u64::MAX)?;
             }
             Long("join") => args.join = true,
             Long("exit-with-stdin") => args.exit_with_stdin = true,

@@ -40,7 +40,6 @@ synod-kv serve: run one node
   --data DIR                 where the write-ahead log is; made if it is not there
   --client-addr HOST:PORT    where clients are served
   --cluster-id N             nodes of another cluster are refused (1)
-  --snapshot-every N         take a snapshot each time this many entries were committed (100000)
   --join                     join a cluster that runs: see `members add-learner`
   --exit-with-stdin          stop when standard input ends, as when a parent process dies
   --protocol NAME            raft (raft)

@@ -46,9 +46,7 @@ async fn run_on<P: Protocol>(args: ServeArgs) -> Result<(), String> {
         clock,
     };
     let store = Sessions::new(Store::default(), SessionLimits::default());
-    let config = Config::builder().snapshot_every_entries(args.snapshot_every);
-    let config = config.build().map_err(|error| error.to_string())?;
-    let opened = Node::open(parts, store, config, |restored| {
+    let opened = Node::open(parts, store, Config::default(), |restored| {
         P::open(&founding, restored, clock.now()).map_err(StorageError::Failed)
     });
     let (node, handle) = opened.await.map_err(|error| error.to_string())?;

@@ -36,6 +36,7 @@ impl Inline {
 
     pub(super) fn push(&mut self, job: Job) {
         match (&mut self.worker, job) {
+            (Some(worker), job) if worker.has_failed() => drop(job),
             (None, job) => self.waiting.push_back(job),
             (Some(_), job @ Job::Restore(..)) => self.send_away(job),
             (Some(worker), job) => self.done.push(worker.run(job)),

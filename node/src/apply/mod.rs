@@ -22,6 +22,8 @@ pub(crate) use snapshot::Pieces;
 use thread::Thread;
 pub(crate) use worker::{Applied, Done, Job, Worker};
 
+use synod_core::Instant;
+
 use crate::NodeError;
 
 /// Where the state machine runs.
@@ -56,9 +58,9 @@ impl Applier {
         Ok(Self { place, results })
     }
 
-    pub(crate) fn push(&mut self, job: Job) {
+    pub(crate) fn push(&mut self, job: Job, now: Instant) {
         match &mut self.place {
-            Place::Thread(thread) => thread.push(job),
+            Place::Thread(thread) => thread.push(job, now),
             Place::Driver(inline) => inline.push(job),
         }
     }
@@ -84,10 +86,21 @@ impl Applier {
         }
     }
 
-    /// Hands over what was gathered in this turn.
-    pub(crate) fn flush(&mut self) {
-        if let Place::Thread(thread) = &mut self.place {
-            thread.flush();
+    /// Hands over what was gathered, at the end of a turn: at once if somebody waits for it, else in
+    /// larger portions.
+    pub(crate) fn flush(&mut self, now: Instant, somebody_watches: bool) {
+        match &mut self.place {
+            Place::Thread(thread) if somebody_watches => thread.hand_over(),
+            Place::Thread(thread) => thread.flush(now),
+            Place::Driver(_) => {}
+        }
+    }
+
+    /// When to call [`flush`](Self::flush) at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.place {
+            Place::Thread(thread) => thread.deadline(),
+            Place::Driver(_) => None,
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use synod_core::Instant as Moment;
+
 use super::results::Results;
 use super::worker::{Done, Job, Worker};
 use crate::NodeError;
@@ -28,10 +30,59 @@ struct Queue {
     filled: Condvar,
 }
 
+/// Entries that nobody waits for are handed over when there are this many.
+const MANY: usize = 1024;
+
+/// Or when the first of them is this old: a follower's state machine is so much behind at most, and
+/// its thread is woken a thousand times in a second at most.
+const LINGER: Duration = Duration::from_millis(1);
+
 /// The driver's end of the thread. Dropping it ends the thread after the job that it is at.
 pub(super) struct Thread {
     queue: Arc<Queue>,
-    gathered: Vec<Job>,
+    gathered: Gathered,
+}
+
+/// What is to be handed over.
+#[derive(Default)]
+struct Gathered {
+    jobs: Vec<Job>,
+    /// Entries in them.
+    entries: usize,
+    /// When the first of them came.
+    since: Option<Moment>,
+    /// Whether somebody waits for one of them.
+    urgent: bool,
+}
+
+impl Gathered {
+    fn push(&mut self, job: Job, now: Moment) {
+        match &job {
+            Job::Apply(committed) => {
+                self.entries += committed.entries.len();
+                self.urgent |= committed.ticket.is_some();
+            }
+            Job::Query(..) | Job::Freeze | Job::Restore(..) => self.urgent = true,
+        }
+        self.since.get_or_insert(now);
+        self.jobs.push(job);
+    }
+
+    /// When to hand over, if that is not at the end of this turn.
+    fn deadline(&self) -> Option<Moment> {
+        let lingers = !self.urgent && self.entries < MANY;
+        self.since.filter(|_| lingers).map(|since| since + LINGER)
+    }
+
+    /// Hands over, and is empty then.
+    fn drain_into(&mut self, jobs: &mut Vec<Job>) {
+        if jobs.is_empty() {
+            mem::swap(jobs, &mut self.jobs);
+        } else {
+            jobs.append(&mut self.jobs);
+        }
+        (self.entries, self.since, self.urgent) = (0, None, false);
+    }
 }
 
 impl Thread {
@@ -48,33 +99,41 @@ impl Thread {
         match started {
             Ok(_detached) => Ok(Self {
                 queue,
-                gathered: Vec::new(),
+                gathered: Gathered::default(),
             }),
             Err(error) => Err(NodeError::Thread(alloc::format!("{name}: {error}"))),
         }
     }
 
-    pub(super) fn push(&mut self, job: Job) {
-        self.gathered.push(job);
+    pub(super) fn push(&mut self, job: Job, now: Moment) {
+        self.gathered.push(job, now);
     }
 
-    /// Hands what was gathered to the thread, and wakes it if it sleeps.
-    pub(super) fn flush(&mut self) {
-        if self.gathered.is_empty() {
+    /// When [`flush`](Self::flush) hands over what nobody waits for.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.gathered.deadline()
+    }
+
+    /// Hands what was gathered to the thread, if it is time, and wakes it if it sleeps.
+    pub(super) fn flush(&mut self, now: Moment) {
+        if self.gathered.deadline().is_none_or(|at| at <= now) {
+            self.hand_over();
+        }
+    }
+
+    /// Hands over whatever was gathered.
+    pub(super) fn hand_over(&mut self) {
+        if self.gathered.jobs.is_empty() {
             return;
         }
         let mut state = lock(&self.queue.state);
-        if state.jobs.is_empty() {
-            mem::swap(&mut state.jobs, &mut self.gathered);
-        } else {
-            state.jobs.append(&mut self.gathered);
-        }
+        self.gathered.drain_into(&mut state.jobs);
         self.wake(state);
     }
 
     /// Lets the thread finish what it has, then end.
     pub(super) fn close(&mut self) {
-        self.flush();
+        self.hand_over();
         let mut state = lock(&self.queue.state);
         state.closed = true;
         self.wake(state);
@@ -121,14 +180,14 @@ fn work(mut worker: Worker, queue: &Queue, results: &Results) {
         }
         pace.begin();
         for job in jobs.drain(..) {
-            if lock(&queue.state).abandoned {
+            if worker.has_failed() || lock(&queue.state).abandoned {
                 return;
             }
             match job {
                 Job::Apply(committed) => {
                     results.append(&mut answers);
                     let (mut at, end) = (0, committed.entries.len());
-                    while at < end {
+                    while at < end && !worker.has_failed() {
                         let count = pace.chunk.min(end - at);
                         results.push(worker.apply(&committed, at, count));
                         pace.after();
@@ -184,7 +243,7 @@ impl Pace {
         let now = Instant::now();
         let took = now - mem::replace(&mut self.last, now);
         if took <= Self::FAST {
-            self.chunk = (self.chunk * 2).min(Self::MOST);
+            self.chunk = (self.chunk * 4).min(Self::MOST);
         } else if took > Self::SLOW {
             self.chunk = 1;
         }

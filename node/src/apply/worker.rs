@@ -9,15 +9,15 @@ use std::panic::catch_unwind;
 
 use bytes::Bytes;
 use synod_core::{
-    Chunks, Committed, EntryKind, FailStop, LogIndex, MachineError, SnapshotMeta, StateMachine,
-    Ticket,
+    Chunks, Committed, EntryKind, FailStop, LogIndex, MachineError, Refusal, SnapshotMeta,
+    StateMachine, Ticket,
 };
 
 use super::restore::Feed;
 use crate::NodeError;
-use crate::handle::Answered;
 use crate::handle::request::Answer;
 use crate::handle::slot::Promise;
+use crate::handle::{Answered, HELD, ReadError};
 
 /// What is to be done to the state machine. Jobs are done in order.
 pub(crate) enum Job {
@@ -33,8 +33,7 @@ pub(crate) enum Done {
     Applied(Applied),
     /// Entries that were not applied because the state is void until the next snapshot.
     Skipped(Option<Ticket>, usize),
-    /// `None` if there is no state to answer from.
-    Answered(Promise<Answer>, Option<Answered>),
+    Answered(Promise<Answer>, Answer),
     Frozen(LogIndex, Result<Chunks, MachineError>),
     /// The restore has taken a piece and wants the next.
     PieceTaken,
@@ -63,6 +62,8 @@ pub(crate) struct Worker {
     applied: LogIndex,
     /// A restore was broken off: there is no state until the next one.
     void: bool,
+    /// A job has failed: the state is not trusted, so nothing more is done to it, not even asked.
+    failed: bool,
 }
 
 impl Worker {
@@ -72,7 +73,13 @@ impl Worker {
             machine,
             applied,
             void: false,
+            failed: false,
         }
+    }
+
+    /// Whether a job has failed, which is the end.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failed
     }
 
     pub(crate) const fn applied(&self) -> LogIndex {
@@ -81,7 +88,13 @@ impl Worker {
 
     /// Applies `count` entries from the one at `offset` on.
     pub(super) fn apply(&mut self, committed: &Committed, offset: usize, count: usize) -> Done {
-        guarded(|| self.try_apply(committed, offset, count))
+        let done = guarded(|| self.try_apply(committed, offset, count));
+        self.note(done)
+    }
+
+    fn note(&mut self, done: Done) -> Done {
+        self.failed |= matches!(done, Done::Failed(_));
+        done
     }
 
     fn try_apply(&mut self, committed: &Committed, offset: usize, count: usize) -> Done {
@@ -123,15 +136,32 @@ impl Worker {
 
     /// Does a job.
     pub(super) fn run(&mut self, job: Job) -> Done {
+        let done = self.try_run(job);
+        self.note(done)
+    }
+
+    fn try_run(&mut self, job: Job) -> Done {
         match job {
-            Job::Apply(committed) => self.apply(&committed, 0, committed.entries.len()),
-            Job::Query(_, promise) if self.void => Done::Answered(promise, None),
+            Job::Apply(committed) => {
+                guarded(|| self.try_apply(&committed, 0, committed.entries.len()))
+            }
+            // There is no state to answer from.
+            Job::Query(_, promise) if self.void => Done::Answered(promise, Err(ReadError::Unknown)),
             Job::Query(query, promise) => guarded(|| {
-                let answered = Answered {
-                    response: self.machine.query(&query),
-                    index: self.applied,
+                let response = self.machine.query(&query);
+                drop(query);
+                // A read has changed nothing, so it may as well be refused.
+                let answer = match promise.try_hold(response.len()) {
+                    Ok(()) => Ok(Answered {
+                        response,
+                        index: self.applied,
+                    }),
+                    Err(limit) => {
+                        let refusal = Refusal::Busy { what: HELD, limit };
+                        Err(ReadError::Refused(refusal))
+                    }
                 };
-                Done::Answered(promise, Some(answered))
+                Done::Answered(promise, answer)
             }),
             Job::Freeze if self.void => {
                 let error = MachineError::new("a snapshot is being restored");

@@ -137,12 +137,10 @@ impl Desk {
         while let Some((asked, _)) = self.asked.pop_front() {
             match asked {
                 Asked::Submit(command, within, promise) => {
-                    self.shared.inbox.answered(1);
                     let given = self.machine.submit(now, command, now + within);
                     self.given(given, promise);
                 }
                 Asked::Read(query, level, within, promise) => {
-                    self.shared.inbox.answered(1);
                     let given = self.machine.read(now, query, level, now + within);
                     self.given(given, promise);
                 }
@@ -180,7 +178,8 @@ impl Desk {
 
     fn resolve(&mut self, id: RequestId, outcome: Outcome) {
         if let Some(promise) = self.waiting.remove(&id) {
-            promise.resolve(outcome, &mut self.wakers);
+            let bytes = outcome.as_ref().map_or(0, |done| done.response.len());
+            promise.resolve_holding(outcome, bytes, &mut self.wakers);
         }
     }
 

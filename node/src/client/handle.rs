@@ -8,7 +8,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use bytes::Bytes;
-use synod_core::{ClientError, LogIndex, ReadLevel, SessionToken};
+use synod_core::{ClientError, Entry, LogIndex, ReadLevel, SessionToken};
 
 use crate::handle::inbox::{Cost, Full, Inbox};
 use crate::handle::slot::{Answer, Promise, slot};
@@ -38,9 +38,12 @@ pub enum ClientCallError {
     /// It failed, and this says what that means for its effect.
     #[error(transparent)]
     Failed(#[from] ClientError),
-    /// Too many requests wait already: nothing has happened.
+    /// Too many requests wait already, or their answers to be fetched: nothing has happened.
     #[error("{0} requests wait already")]
     Full(usize),
+    /// Too many bytes of commands, queries and answers wait already: nothing has happened.
+    #[error("more than {0} bytes of requests would wait")]
+    FullBytes(usize),
     /// The client had been closed before: nothing has happened.
     #[error("the client is closed")]
     Closed,
@@ -64,7 +67,7 @@ struct Last(Arc<Shared>);
 
 impl Drop for Last {
     fn drop(&mut self) {
-        let _closed = self.0.inbox.push(Cost::FREE, || Asked::Close);
+        let _closed = self.0.inbox.push_free(Asked::Close);
     }
 }
 
@@ -82,35 +85,40 @@ impl ClientHandle {
     /// Asks for a command to happen, once, within the given time. Dropping the future takes nothing
     /// back.
     pub fn submit(&self, command: Bytes, within: Duration) -> Requested {
-        self.ask(|promise| Asked::Submit(command, within, promise))
+        let bytes = command.len();
+        self.ask(bytes, |promise| Asked::Submit(command, within, promise))
     }
 
     /// Asks for the answer to a query within the given time. At [`ReadLevel::Session`] it sees what
     /// the token has seen and everything that this client was told before.
     pub fn read(&self, query: Bytes, level: ReadLevel, within: Duration) -> Requested {
-        self.ask(|promise| Asked::Read(query, level, within, promise))
+        let bytes = query.len();
+        self.ask(bytes, |promise| Asked::Read(query, level, within, promise))
     }
 
     /// Ends the client: takes no more requests, finishes those under way, closes the session, and
     /// completes when that is done.
     pub async fn close(&self) {
         let shared = &self.0.0;
-        let _closed = shared.inbox.push(Cost::FREE, || Asked::Close);
+        let _closed = shared.inbox.push_free(Asked::Close);
         shared.over.over().await;
     }
 
-    fn ask(&self, asked: impl FnOnce(Promise<Outcome>) -> Asked) -> Requested {
-        let (promise, answer) = slot();
-        let cost = Cost {
-            requests: 1,
-            bytes: 0,
-        };
+    fn ask(&self, bytes: usize, asked: impl FnOnce(Promise<Outcome>) -> Asked) -> Requested {
         let inbox = &self.0.0.inbox;
-        Requested(match inbox.push(cost, || asked(promise)) {
-            Ok(()) => Ok(answer),
-            Err(Full::Closed) => Err(ClientCallError::Closed),
-            Err(_) => Err(ClientCallError::Full(inbox.max_outstanding())),
-        })
+        let cost = Cost {
+            held: bytes + Entry::OVERHEAD,
+            ..Cost::ONE
+        };
+        let asked = inbox.push(cost, |permit| {
+            let (promise, answer) = slot(permit);
+            (asked(promise), answer)
+        });
+        Requested(asked.map_err(|full| match full {
+            Full::Closed => ClientCallError::Closed,
+            Full::Requests => ClientCallError::Full(inbox.limits().requests),
+            Full::Bytes | Full::Held => ClientCallError::FullBytes(inbox.limits().held),
+        }))
     }
 }
 

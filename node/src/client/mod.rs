@@ -20,11 +20,30 @@ pub use driver::ClientDriver;
 pub use handle::{ClientCallError, ClientDone, ClientHandle, Requested};
 
 use crate::Handle;
-use crate::handle::inbox::Inbox;
+use crate::handle::inbox::{Inbox, InboxLimits};
 use handle::Shared;
 
-/// Requests that may wait for the client's future; then the limits of its machine hold.
-const QUEUE: usize = 4096;
+/// What may wait at a client; more is rejected at once
+/// ([`ClientCallError::Full`], [`ClientCallError::FullBytes`]). Within these the limits of its
+/// machine hold, [`ClientConfig::capacity`](synod_core::ClientConfig::capacity).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClientLimits {
+    /// Requests, from the call until the answer is fetched or nobody wants it any more. Default
+    /// 4,096.
+    pub max_outstanding: usize,
+    /// Bytes of their commands, queries and answers. What is under way is answered in any case, and
+    /// what the service returns for it comes on top. Default 64 MiB.
+    pub max_bytes: usize,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            max_outstanding: 4096,
+            max_bytes: 64 << 20,
+        }
+    }
+}
 
 /// How a client reaches the nodes of a service.
 #[async_trait::async_trait]
@@ -109,8 +128,22 @@ pub fn connect<T: ClientTransport, C: Clock>(
     transport: T,
     clock: C,
 ) -> (ClientDriver<T, C>, ClientHandle) {
+    connect_within(machine, transport, clock, ClientLimits::default())
+}
+
+/// As [`connect`], with limits of your own.
+pub fn connect_within<T: ClientTransport, C: Clock>(
+    machine: Client,
+    transport: T,
+    clock: C,
+    limits: ClientLimits,
+) -> (ClientDriver<T, C>, ClientHandle) {
     let shared = Arc::new(Shared {
-        inbox: Inbox::new(QUEUE, usize::MAX),
+        inbox: Inbox::new(InboxLimits {
+            requests: limits.max_outstanding,
+            bytes: usize::MAX,
+            held: limits.max_bytes,
+        }),
         over: crate::handle::watch::Board::default(),
     });
     let handle = ClientHandle::new(Arc::clone(&shared));

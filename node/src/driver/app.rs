@@ -37,7 +37,8 @@ pub(crate) trait App<M: Machine>: Send {
         now: Instant,
     ) -> Result<Flow, NodeError>;
 
-    /// Whether the machine may be asked for more outputs.
+    /// Whether the machine may be asked for more outputs, and so be given more inputs; if not, the
+    /// task is woken when it may.
     fn has_room(&mut self, cx: &Context<'_>) -> bool;
 
     /// Acts on an event.
@@ -69,7 +70,7 @@ pub(crate) trait App<M: Machine>: Send {
     fn deadline(&self) -> Option<Instant>;
 
     /// At the end of every turn: wakes whoever waits for what has happened.
-    fn settle(&mut self, machine: &M, traffic: &Traffic);
+    fn settle(&mut self, machine: &M, now: Instant, traffic: &Traffic);
 
     /// The driver ends, for this reason if it failed: answers everyone.
     fn end(&mut self, error: Option<&NodeError>);

@@ -98,14 +98,14 @@ where
             match self.round(cx) {
                 Ok(Flow::Busy) => {}
                 Ok(Flow::Idle) => {
-                    self.app.settle(&self.machine, &self.traffic);
+                    self.app.settle(&self.machine, self.now, &self.traffic);
                     return Poll::Pending;
                 }
                 Ok(Flow::Done) => return Poll::Ready(Ok(())),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        self.app.settle(&self.machine, &self.traffic);
+        self.app.settle(&self.machine, self.now, &self.traffic);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -164,6 +164,9 @@ where
     }
 
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Result<bool, NodeError> {
+        if !self.app.has_room(cx) {
+            return Ok(false);
+        }
         let mut batch = self.incoming.poll(cx)?;
         let busy = !batch.is_empty();
         for delivery in batch.drain(..) {

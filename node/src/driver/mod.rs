@@ -38,10 +38,11 @@ pub struct Parts<S, T, C> {
 /// Limits of a [`Driver`]. The defaults suit a machine with small commands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Commands whose reply is outstanding; more are refused with [`CallError::Busy`].
+    /// Commands whose reply is outstanding or waits to be fetched; more are refused with
+    /// [`CallError::Busy`].
     pub max_outstanding: usize,
-    /// Events that wait to be taken. While so many wait, the machine is not asked for more outputs:
-    /// nothing is lost, and nothing grows.
+    /// Events that wait to be taken. While so many wait, the machine is not asked for more outputs
+    /// and given no more commands or messages: nothing is lost, and nothing grows.
     pub max_events: usize,
 }
 

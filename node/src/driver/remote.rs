@@ -11,7 +11,7 @@ use futures::Stream;
 use synod_core::{Batch, Instant, Link, Machine, NodeId};
 
 use super::{App, Flow, Limits, NodeError, Traffic};
-use crate::handle::inbox::{Cost, Full, Inbox};
+use crate::handle::inbox::{Cost, Full, Inbox, InboxLimits};
 use crate::handle::slot::{Answer, Promise, slot};
 use crate::sync::{Wakers, lock};
 
@@ -38,7 +38,11 @@ struct Ended {
 impl<M: Machine> Shared<M> {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            inbox: Inbox::new(limits.max_outstanding, usize::MAX),
+            inbox: Inbox::new(InboxLimits {
+                requests: limits.max_outstanding,
+                bytes: usize::MAX,
+                held: usize::MAX,
+            }),
             events: Arc::new(Queue::new(limits.max_events)),
             ended: Mutex::default(),
         }
@@ -83,25 +87,22 @@ impl<M: Machine> Remote<M> {
     /// Gives the machine a command. It is queued at once, whether or not the future is polled;
     /// dropping the future takes nothing back.
     pub fn call(&self, command: M::Command) -> Call<M::Reply> {
-        let (promise, answer) = slot();
-        let cost = Cost {
-            requests: 1,
-            bytes: 0,
-        };
-        match self.0.inbox.push(cost, || Asked::Call(command, promise)) {
-            Ok(()) => Call(Ok(answer)),
-            Err(Full::Closed) => Call(Err(CallError::Stopped)),
-            Err(Full::Requests | Full::Bytes) => {
-                Call(Err(CallError::Busy(self.0.inbox.max_outstanding())))
-            }
-        }
+        let inbox = &self.0.inbox;
+        let asked = inbox.push(Cost::ONE, |permit| {
+            let (promise, answer) = slot(permit);
+            (Asked::Call(command, promise), answer)
+        });
+        Call(asked.map_err(|full| match full {
+            Full::Closed => CallError::Stopped,
+            Full::Requests | Full::Bytes | Full::Held => CallError::Busy(inbox.limits().requests),
+        }))
     }
 
     /// Ends the driver once the write under way is durable, and completes when it has ended.
     /// Commands that still wait are answered as [`CallError::Stopped`].
     pub async fn shutdown(&self) {
         // A closed inbox means that it ends already.
-        let _closed = self.0.inbox.push(Cost::FREE, || Asked::Shutdown);
+        let _closed = self.0.inbox.push_free(Asked::Shutdown);
         core::future::poll_fn(|cx| {
             let mut ended = lock(&self.0.ended);
             if ended.over {
@@ -284,19 +285,26 @@ where
         now: Instant,
     ) -> Result<Flow, NodeError> {
         self.shared.inbox.take(&mut self.taken, COMMANDS, cx);
-        let mut replied = 0;
+        if !self.has_room(cx) {
+            // A machine whose outputs are not taken is told nothing more either: what it says to
+            // that would have to wait inside it.
+            let is_over = |(asked, _): &(Asked<_, _>, _)| matches!(asked, Asked::Shutdown);
+            return Ok(match self.taken.iter().any(is_over) {
+                true => Flow::Done,
+                false => Flow::Idle,
+            });
+        }
+        let busy = !self.taken.is_empty();
         while let Some((asked, _)) = self.taken.pop_front() {
             match asked {
                 Asked::Call(command, promise) => {
                     let reply = machine.call(now, command);
                     promise.resolve(Ok(reply), &mut self.wakers);
-                    replied += 1;
                 }
                 Asked::Shutdown => return Ok(Flow::Done),
             }
         }
-        self.shared.inbox.answered(replied);
-        Ok(Flow::of(replied > 0))
+        Ok(Flow::of(busy))
     }
 
     fn has_room(&mut self, cx: &Context<'_>) -> bool {
@@ -343,7 +351,7 @@ where
         None
     }
 
-    fn settle(&mut self, _: &M, _: &Traffic) {
+    fn settle(&mut self, _: &M, _: Instant, _: &Traffic) {
         self.wakers.wake_all();
     }
 

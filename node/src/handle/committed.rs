@@ -6,6 +6,7 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -13,7 +14,7 @@ use synod_core::{Entries, EntryKind, LogIndex};
 
 use super::inbox::Cost;
 use super::request::{Fetched, Request};
-use super::slot::{Answer, slot};
+use super::slot::Answer;
 use super::{CommittedError, Shared};
 
 /// An entry of the log, committed.
@@ -30,10 +31,14 @@ pub struct CommittedEntry {
 /// Committed entries in order from a given one, then those that follow as they are committed.
 ///
 /// To resume, keep the index of the last entry that you are done with, and ask for the one after
-/// it; that works across restarts and on other nodes. It costs the memory of one portion at a time
-/// and does not hold up the node, however slowly it is taken. Ends after an error.
+/// it; that works across restarts and on other nodes. It costs one portion of memory at a time
+/// ([`fetch_bytes`](crate::ConfigBuilder::fetch_bytes)) and does not hold up the node, however
+/// slowly it is taken: who is slower than the log is compacted ends with
+/// [`CommittedError::Compacted`]. Ends after an error.
 pub struct CommittedStream {
     shared: Arc<Shared>,
+    /// `None` if there are too many already.
+    place: Option<Arc<Mutex<()>>>,
     /// The last entry that was handed out.
     after: LogIndex,
     runs: VecDeque<Entries>,
@@ -44,6 +49,7 @@ pub struct CommittedStream {
 impl CommittedStream {
     pub(super) fn new(shared: Arc<Shared>, from: LogIndex) -> Self {
         Self {
+            place: shared.stream(),
             shared,
             after: from.previous(),
             runs: VecDeque::new(),
@@ -70,6 +76,7 @@ impl CommittedStream {
 
     fn fail(&mut self, error: CommittedError) -> Poll<Option<<Self as Stream>::Item>> {
         self.over = true;
+        self.place = None;
         Poll::Ready(Some(Err(error)))
     }
 }
@@ -86,16 +93,33 @@ impl Stream for CommittedStream {
                 return Poll::Ready(Some(Ok(entry)));
             }
             let Some(fetch) = &mut self.fetch else {
-                let (promise, answer) = slot();
                 let after = self.after;
+                let max_streams = self.shared.max_streams;
+                if self.place.is_none() {
+                    return self.fail(CommittedError::Busy {
+                        wanted: after.next(),
+                        what: "streams of committed entries",
+                        limit: max_streams,
+                    });
+                }
                 let asked = self
                     .shared
-                    .inbox
-                    .push(Cost::FREE, || Request::Fetch(after, promise));
-                if asked.is_err() {
-                    return self.fail(CommittedError::Stopped);
+                    .ask(Cost::ONE, |promise| Request::Fetch(after, promise));
+                match asked {
+                    Ok(answer) => self.fetch = Some(answer),
+                    Err(full) => {
+                        let limit = self.shared.limit(full);
+                        let wanted = after.next();
+                        return self.fail(match limit {
+                            Some((what, limit)) => CommittedError::Busy {
+                                wanted,
+                                what,
+                                limit,
+                            },
+                            None => CommittedError::Stopped,
+                        });
+                    }
                 }
-                self.fetch = Some(answer);
                 continue;
             };
             let Poll::Ready(answer) = Pin::new(fetch).poll(cx) else {
@@ -113,6 +137,14 @@ impl Stream for CommittedStream {
                 }
                 None => return self.fail(CommittedError::Stopped),
             }
+        }
+    }
+}
+
+impl Drop for CommittedStream {
+    fn drop(&mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            fetch.abandon();
         }
     }
 }

@@ -80,6 +80,14 @@ pub enum SnapshotError {
     /// Nothing is applied that a snapshot could hold.
     #[error("nothing is applied yet")]
     Nothing,
+    /// Too much is under way; try again later.
+    #[error("{what} would exceed the limit of {limit}")]
+    Busy {
+        /// What is limited.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
     /// A snapshot of another node has come, or is coming, in its place.
     #[error("a snapshot from another node took its place")]
     Superseded,
@@ -100,6 +108,16 @@ pub enum CommittedError {
         wanted: LogIndex,
         /// The first entry that is left.
         first: LogIndex,
+    },
+    /// Too much is under way on this node: ask for the same entry later.
+    #[error("entry {wanted} could not be asked for: {what} would exceed the limit of {limit}")]
+    Busy {
+        /// The entry that was to be next.
+        wanted: LogIndex,
+        /// What is limited.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
     },
     /// This node has stopped.
     #[error("this node has stopped")]

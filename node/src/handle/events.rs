@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use futures::Stream;
 use synod_core::{Link, LogIndex, NodeId, RoleChange, SnapshotMeta};
 
-use crate::sync::lock;
+use crate::sync::{Wakers, lock};
 
 /// Something that happened on a node, for people, metrics and tests. The state machine does not
 /// depend on these: who listens too slowly loses the oldest.
@@ -103,6 +103,10 @@ impl Hub {
             over,
         }));
         let mut subscribers = lock(&self.subscribers);
+        // Those that are gone are noticed when something happens, which on an idle node is never.
+        if subscribers.len() == subscribers.capacity() {
+            subscribers.retain(|subscriber| subscriber.strong_count() > 0);
+        }
         subscribers.push(Arc::downgrade(&queue));
         self.count.store(subscribers.len(), Ordering::Relaxed);
         Events(queue)
@@ -132,6 +136,8 @@ impl Hub {
             return;
         }
         let event = event();
+        // Woken without a lock: who is woken may subscribe or look at its events there and then.
+        let mut wakers = Wakers::new();
         let mut subscribers = lock(&self.subscribers);
         subscribers.retain(|subscriber| {
             let Some(queue) = subscriber.upgrade() else {
@@ -144,12 +150,12 @@ impl Hub {
             }
             queue.events.push_back(event.clone());
             queue.over |= last;
-            if let Some(waker) = queue.waker.take() {
-                waker.wake();
-            }
+            wakers.push(queue.waker.take());
             true
         });
         self.count.store(subscribers.len(), Ordering::Relaxed);
+        drop(subscribers);
+        wakers.wake_all();
     }
 }
 
@@ -179,5 +185,21 @@ impl Stream for Events {
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscribers_that_go_leave_nothing_behind() {
+        let hub = Hub::new(4);
+        let one = hub.subscribe(false);
+        for _ in 0..1000 {
+            drop(hub.subscribe(false));
+        }
+        assert!(lock(&hub.subscribers).len() < 16);
+        drop(one);
     }
 }

@@ -39,7 +39,7 @@ pub use request::{Answered, Applied};
 use crate::sync::lock;
 use inbox::{Cost, Full, Inbox};
 use request::Request;
-use slot::slot;
+use slot::{Answer, Promise, slot};
 use watch::Board;
 
 /// What handles and the driver share.
@@ -47,6 +47,9 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox<Request>,
     pub(crate) hub: Hub,
     pub(crate) board: Board,
+    /// Each stream of committed entries has a clone.
+    pub(crate) streams: Arc<Mutex<()>>,
+    pub(crate) max_streams: usize,
     pub(crate) metrics: Published,
     pub(crate) clock: Arc<dyn Clock>,
     /// As the last change of role said.
@@ -84,17 +87,16 @@ impl Handle {
     /// Proposes a command for the log; its result, once the command is committed and this node's
     /// state machine has applied it. Beyond the limits of the queue it is rejected at once.
     pub fn propose(&self, command: Bytes) -> Proposal {
-        let (promise, answer) = slot();
-        let mut command = Some(command);
         let cost = Cost {
-            requests: 1,
-            bytes: command.as_ref().map_or(0, Bytes::len) + Entry::OVERHEAD,
+            bytes: command.len() + Entry::OVERHEAD,
+            ..Cost::ONE
         };
-        let pushed = self.shared.inbox.push(cost, || {
+        let mut command = Some(command);
+        let asked = self.shared.ask(cost, |promise| {
             Request::Propose(command.take().unwrap_or_default(), promise)
         });
-        match pushed {
-            Ok(()) => Proposal::waiting(answer),
+        match asked {
+            Ok(answer) => Proposal::waiting(answer),
             Err(full) => Proposal::failed(match self.rejected(full, command) {
                 Some(rejected) => rejected.into(),
                 None => ProposeError::Stopped,
@@ -110,16 +112,16 @@ impl Handle {
         if commands.is_empty() {
             return Proposals::failed(Vec::new());
         }
-        let (promise, answer) = slot();
         let cost = Cost {
             requests: commands.len(),
             bytes: commands.iter().map(|c| c.len() + Entry::OVERHEAD).sum(),
+            held: 0,
         };
-        let pushed = self.shared.inbox.push(cost, || {
+        let asked = self.shared.ask(cost, |promise| {
             Request::ProposeMany(core::mem::take(&mut commands), promise)
         });
-        match pushed {
-            Ok(()) => Proposals::waiting(answer, cost.requests),
+        match asked {
+            Ok(answer) => Proposals::waiting(answer, cost.requests),
             Err(full) => {
                 let failed = commands.into_iter().map(|command| {
                     Err(match self.rejected(full, Some(command)) {
@@ -134,17 +136,15 @@ impl Handle {
 
     /// Asks the state machine; `level` says how fresh the answer must be.
     pub fn read(&self, query: Bytes, level: ReadLevel) -> Reading {
-        let (promise, answer) = slot();
         let cost = Cost {
-            requests: 1,
-            bytes: query.len() + Entry::OVERHEAD,
+            held: query.len() + Entry::OVERHEAD,
+            ..Cost::ONE
         };
-        let pushed = self
+        let asked = self
             .shared
-            .inbox
-            .push(cost, || Request::Read(query, level, promise));
-        match pushed {
-            Ok(()) => Reading::waiting(answer),
+            .ask(cost, |promise| Request::Read(query, level, promise));
+        match asked {
+            Ok(answer) => Reading::waiting(answer),
             Err(full) => Reading::failed(match self.rejected(full, None) {
                 Some(rejected) => rejected.into(),
                 None => ReadError::Stopped,
@@ -158,21 +158,22 @@ impl Handle {
     ///
     /// [`ProposeError`], as for a proposal.
     pub async fn reconfigure(&self, change: Change) -> Result<LogIndex, ProposeError> {
-        let (promise, answer) = slot();
         let cost = Cost {
-            requests: 1,
             bytes: Entry::OVERHEAD,
+            ..Cost::ONE
         };
-        let pushed = self
+        let asked = self
             .shared
-            .inbox
-            .push(cost, || Request::Reconfigure(change, promise));
-        if let Err(full) = pushed {
-            return Err(match self.rejected(full, None) {
-                Some(rejected) => rejected.into(),
-                None => ProposeError::Stopped,
-            });
-        }
+            .ask(cost, |promise| Request::Reconfigure(change, promise));
+        let answer = match asked {
+            Ok(answer) => answer,
+            Err(full) => {
+                return Err(match self.rejected(full, None) {
+                    Some(rejected) => rejected.into(),
+                    None => ProposeError::Stopped,
+                });
+            }
+        };
         let outcome = answer.await.unwrap_or(Err(ProposeError::Unknown));
         outcome.map(|applied| applied.index)
     }
@@ -184,10 +185,18 @@ impl Handle {
     ///
     /// [`TransferError`]: nothing has happened.
     pub async fn transfer(&self, to: NodeId) -> Result<(), TransferError> {
-        let answer = self.ask(|promise| Request::Transfer(to, promise));
-        match answer.await {
-            Ok(answer) => answer.map_err(TransferError::Rejected),
-            Err(Stopped) => Err(TransferError::Stopped),
+        let asked = self
+            .shared
+            .ask(Cost::ONE, |promise| Request::Transfer(to, promise));
+        match asked {
+            Ok(answer) => match answer.await {
+                Some(answer) => answer.map_err(TransferError::Rejected),
+                None => Err(TransferError::Stopped),
+            },
+            Err(full) => Err(match self.rejected(full, None) {
+                Some(rejected) => TransferError::Rejected(rejected),
+                None => TransferError::Stopped,
+            }),
         }
     }
 
@@ -197,7 +206,10 @@ impl Handle {
     ///
     /// [`Stopped`].
     pub async fn status(&self) -> Result<Status, Stopped> {
-        self.ask(Request::Status).await
+        let mut watcher = self.shared.board.watch();
+        self.shared.look()?;
+        let news = core::future::poll_fn(|cx| watcher.poll(cx)).await;
+        news.map(Arc::unwrap_or_clone).ok_or(Stopped)
     }
 
     /// Waits until `condition` holds for the node's status, at most for `within`; the status for
@@ -214,9 +226,7 @@ impl Handle {
         let clock = &self.shared.clock;
         let mut watcher = self.shared.board.watch();
         let mut alarm = pin!(clock.sleep_until(clock.now() + within));
-        if self.push(Request::Watch).is_err() {
-            return Err(WaitError::Stopped);
-        }
+        self.shared.look().map_err(|Stopped| WaitError::Stopped)?;
         let found = core::future::poll_fn(|cx| {
             while let Poll::Ready(news) = watcher.poll(cx) {
                 match news {
@@ -257,9 +267,12 @@ impl Handle {
     ///
     /// [`SnapshotError`]: the node goes on without.
     pub async fn snapshot(&self) -> Result<SnapshotMeta, SnapshotError> {
-        match self.ask(Request::Snapshot).await {
-            Ok(taken) => taken,
-            Err(Stopped) => Err(SnapshotError::Stopped),
+        match self.shared.ask(Cost::ONE, Request::Snapshot) {
+            Ok(answer) => answer.await.unwrap_or(Err(SnapshotError::Stopped)),
+            Err(full) => Err(match self.shared.limit(full) {
+                Some((what, limit)) => SnapshotError::Busy { what, limit },
+                None => SnapshotError::Stopped,
+            }),
         }
     }
 
@@ -274,32 +287,13 @@ impl Handle {
     /// begun to write. Completes when the node has ended, for whatever reason.
     pub async fn shutdown(&self) {
         // A closed inbox means that the node ends already.
-        let _closed = self.push(Request::Shutdown);
+        let _closed = self.shared.inbox.push_free(Request::Shutdown);
         self.shared.board.over().await;
-    }
-
-    fn push(&self, request: Request) -> Result<(), Full> {
-        self.shared.inbox.push(Cost::FREE, || request)
-    }
-
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(slot::Promise<T>) -> Request,
-    ) -> Result<T, Stopped> {
-        let (promise, answer) = slot();
-        match self.push(request(promise)) {
-            Ok(()) => answer.await.ok_or(Stopped),
-            Err(_) => Err(Stopped),
-        }
     }
 
     /// What to say to a request that was not taken; `None` if the node has stopped.
     fn rejected(&self, full: Full, command: Option<Bytes>) -> Option<Rejected> {
-        let (what, limit) = match full {
-            Full::Requests => ("outstanding requests", self.shared.inbox.max_outstanding()),
-            Full::Bytes => ("queued bytes", self.shared.inbox.max_bytes()),
-            Full::Closed => return None,
-        };
+        let (what, limit) = self.shared.limit(full)?;
         Some(Rejected {
             command,
             leader: None,
@@ -307,6 +301,47 @@ impl Handle {
         })
     }
 }
+
+impl Shared {
+    /// Asks the driver for something that is answered.
+    fn ask<T>(
+        &self,
+        cost: Cost,
+        request: impl FnOnce(Promise<T>) -> Request,
+    ) -> Result<Answer<T>, Full> {
+        self.inbox.push(cost, |permit| {
+            let (promise, answer) = slot(permit);
+            (request(promise), answer)
+        })
+    }
+
+    /// Has the driver publish how things stand.
+    fn look(&self) -> Result<(), Stopped> {
+        self.board.ask();
+        self.inbox.nudge().map_err(|_| Stopped)
+    }
+
+    /// A place among the streams, if there is one.
+    fn stream(&self) -> Option<Arc<Mutex<()>>> {
+        let _one_by_one = lock(&self.streams);
+        let is_free = Arc::strong_count(&self.streams) <= self.max_streams;
+        is_free.then(|| Arc::clone(&self.streams))
+    }
+
+    /// Which limit was reached; `None` if it is the end.
+    fn limit(&self, full: Full) -> Option<(&'static str, usize)> {
+        let limits = self.inbox.limits();
+        Some(match full {
+            Full::Requests => ("outstanding requests", limits.requests),
+            Full::Bytes => ("queued bytes", limits.bytes),
+            Full::Held => (HELD, limits.held),
+            Full::Closed => return None,
+        })
+    }
+}
+
+/// What is limited by `max_answer_bytes`.
+pub(crate) const HELD: &str = "bytes of queries and answers";
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

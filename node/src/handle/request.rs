@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use synod_core::{
-    Change, Entries, LogIndex, NodeId, ReadLevel, Rejected, SessionToken, SnapshotMeta, Status,
+    Change, Entries, LogIndex, NodeId, ReadLevel, Rejected, SessionToken, SnapshotMeta,
 };
 
 use super::slot::Promise;
@@ -60,9 +60,6 @@ pub(crate) enum Request {
     Read(Bytes, ReadLevel, Promise<Answer>),
     Reconfigure(Change, Promise<Outcome>),
     Transfer(NodeId, Promise<Result<(), Rejected>>),
-    Status(Promise<Status>),
-    /// Somebody watches the status.
-    Watch,
     Snapshot(Promise<Result<SnapshotMeta, SnapshotError>>),
     /// Committed entries behind this place.
     Fetch(LogIndex, Promise<Fetched>),

@@ -1,21 +1,33 @@
-//! The status as the driver last published it, for those who wait for it to become something.
+//! The status as the driver last published it, for those who ask for it or wait for it to become
+//! something.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicUsize, Ordering};
-use core::task::{Context, Poll};
-use std::sync::Mutex;
+use core::mem;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::task::{Context, Poll, Waker};
+use std::sync::{Mutex, MutexGuard};
 
 use synod_core::Status;
 
-use crate::sync::{Wakers, lock};
+use crate::sync::lock;
 
 #[derive(Default)]
 struct State {
     version: u64,
     status: Option<Arc<Status>>,
-    wakers: Wakers,
+    /// By watcher: one that goes leaves nothing behind.
+    wakers: BTreeMap<u64, Waker>,
+    watchers: u64,
     over: bool,
+}
+
+/// Wakes everyone, without the lock: who is woken may look there and then.
+fn wake_all(mut state: MutexGuard<'_, State>) {
+    let wakers = mem::take(&mut state.wakers);
+    drop(state);
+    wakers.into_values().for_each(Waker::wake);
 }
 
 /// The board on which the driver publishes, but only while somebody watches.
@@ -23,6 +35,8 @@ struct State {
 pub(crate) struct Board {
     state: Mutex<State>,
     watchers: AtomicUsize,
+    /// Somebody wants to know how things stand now: however many do, one status answers them.
+    asked: AtomicBool,
 }
 
 impl Board {
@@ -30,13 +44,23 @@ impl Board {
         self.watchers.load(Ordering::Relaxed) > 0
     }
 
-    /// Publishes how things stand, if that is news or somebody has just begun to watch.
+    /// Has the next status published even if it is no news. The driver must be woken then.
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody asked since the last time: what is published now must be made after this.
+    pub(crate) fn take_asked(&self) -> bool {
+        self.asked.swap(false, Ordering::Acquire)
+    }
+
+    /// Publishes how things stand, if that is news or somebody has just asked.
     pub(crate) fn publish(&self, status: Status, anew: bool) {
         let mut state = lock(&self.state);
         if anew || state.status.as_deref() != Some(&status) {
             state.version += 1;
             state.status = Some(Arc::new(status));
-            state.wakers.wake_all();
+            wake_all(state);
         }
     }
 
@@ -44,7 +68,7 @@ impl Board {
     pub(crate) fn end(&self) {
         let mut state = lock(&self.state);
         state.over = true;
-        state.wakers.wake_all();
+        wake_all(state);
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -53,23 +77,28 @@ impl Board {
 
     /// Completes when the node has ended.
     pub(crate) async fn over(&self) {
+        let mut watcher = self.watch();
         core::future::poll_fn(|cx| {
-            let mut state = lock(&self.state);
-            if state.over {
-                return Poll::Ready(());
+            loop {
+                match watcher.poll(cx) {
+                    Poll::Ready(Some(_)) => {}
+                    Poll::Ready(None) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
             }
-            state.wakers.register(cx.waker());
-            Poll::Pending
         })
         .await;
     }
 
     pub(crate) fn watch(&self) -> Watcher<'_> {
         self.watchers.fetch_add(1, Ordering::Relaxed);
+        let mut state = lock(&self.state);
+        state.watchers += 1;
         Watcher {
             board: self,
+            id: state.watchers,
             // What was published for an earlier watcher may be old by now.
-            seen: lock(&self.state).version,
+            seen: state.version,
             last: None,
         }
     }
@@ -77,6 +106,7 @@ impl Board {
 
 pub(crate) struct Watcher<'a> {
     board: &'a Board,
+    id: u64,
     seen: u64,
     pub(crate) last: Option<Arc<Status>>,
 }
@@ -93,7 +123,7 @@ impl Watcher<'_> {
             self.last.clone_from(&state.status);
             return Poll::Ready(state.status.clone());
         }
-        state.wakers.register(cx.waker());
+        state.wakers.insert(self.id, cx.waker().clone());
         Poll::Pending
     }
 
@@ -107,5 +137,24 @@ impl Watcher<'_> {
 impl Drop for Watcher<'_> {
     fn drop(&mut self) {
         self.board.watchers.fetch_sub(1, Ordering::Relaxed);
+        lock(&self.board.state).wakers.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::task::noop_waker;
+
+    #[test]
+    fn a_watcher_that_goes_leaves_nothing_behind() {
+        let board = Board::default();
+        for _ in 0..100 {
+            let mut watcher = board.watch();
+            let waker = noop_waker();
+            assert!(watcher.poll(&Context::from_waker(&waker)).is_pending());
+        }
+        assert!(lock(&board.state).wakers.is_empty());
+        assert!(!board.is_watched());
     }
 }

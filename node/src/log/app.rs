@@ -54,8 +54,6 @@ pub(super) struct LogApp<L> {
     pub(super) stage: Stage,
     pub(super) done: Vec<Done>,
     pub(super) wakers: Wakers,
-    /// Requests answered since the inbox was last told.
-    pub(super) answered: usize,
     /// Queries that are with the state machine.
     pub(super) queries: usize,
     /// The last entry that was handed to the state machine.
@@ -67,8 +65,6 @@ pub(super) struct LogApp<L> {
     pub(super) fetches: Fetches,
     pub(super) closing: Closing,
     pub(super) ended: bool,
-    /// Somebody has begun to watch the status.
-    pub(super) watched_anew: bool,
     pub(super) metrics: Metrics,
     log: PhantomData<fn() -> L>,
 }
@@ -88,22 +84,20 @@ impl<L> LogApp<L> {
             stage: Stage::Waiting(worker),
             done: Vec::new(),
             wakers: Wakers::new(),
-            answered: 0,
             queries: 0,
             snapshots,
             restores: Restores::default(),
             fetches: Fetches::default(),
             closing: Closing::No,
             ended: false,
-            watched_anew: false,
             metrics: Metrics::default(),
             log: PhantomData,
         }
     }
 
-    pub(super) fn give(&mut self, job: Job) {
+    pub(super) fn give(&mut self, job: Job, now: Instant) {
         if let Stage::Running(applier) = &mut self.stage {
-            applier.push(job);
+            applier.push(job, now);
         }
     }
 
@@ -155,7 +149,12 @@ where
             self.accept(log, now, request);
         }
         busy |= self.poll_state_machine(cx, log, now)?;
-        busy |= self.poll_snapshots(cx);
+        busy |= self.poll_snapshots(cx, now);
+        if let Stage::Running(applier) = &mut self.stage
+            && applier.deadline().is_some_and(|at| at <= now)
+        {
+            applier.flush(now, false);
+        }
         match self.close(now) {
             Flow::Idle => Ok(Flow::of(busy)),
             flow => Ok(flow),
@@ -169,16 +168,16 @@ where
     fn event(
         &mut self,
         _: &mut L,
-        _: Instant,
+        now: Instant,
         event: LogEvent<L::Detail>,
     ) -> Result<(), NodeError> {
         match event {
-            LogEvent::Committed(committed) => self.committed(committed),
-            LogEvent::Read { ticket, index } => self.may_read(ticket, index),
+            LogEvent::Committed(committed) => self.committed(committed, now),
+            LogEvent::Read { ticket, index } => self.may_read(ticket, index, now),
             LogEvent::Displaced(ticket) => self.displaced(ticket),
             LogEvent::Refused(ticket, refusal) => self.refused(ticket, refusal),
             LogEvent::Unknown(ticket) => self.unknown(ticket),
-            LogEvent::Restore(meta) => self.restore(meta),
+            LogEvent::Restore(meta) => self.restore(meta, now),
             LogEvent::Role(change) => {
                 *lock(&self.shared.leader) = change.leader;
                 self.shared.hub.emit(|| NodeEvent::Role(change));
@@ -243,21 +242,26 @@ where
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match self.closing {
+        let closing = match self.closing {
             Closing::Draining(until) | Closing::Finishing(until) => Some(until),
             Closing::No | Closing::Finished => None,
-        }
+        };
+        let handing_over = match &self.stage {
+            Stage::Running(applier) => applier.deadline(),
+            Stage::Waiting(_) | Stage::Over => None,
+        };
+        closing.into_iter().chain(handing_over).min()
     }
 
-    fn settle(&mut self, log: &L, traffic: &Traffic) {
+    fn settle(&mut self, log: &L, now: Instant, traffic: &Traffic) {
+        let is_watched = self.shared.board.is_watched();
         if let Stage::Running(applier) = &mut self.stage {
-            applier.flush();
+            applier.flush(now, is_watched);
         }
         self.publish_metrics(traffic);
-        self.shared.inbox.answered(mem::take(&mut self.answered));
-        if self.shared.board.is_watched() {
-            let anew = mem::take(&mut self.watched_anew);
-            self.shared.board.publish(log.status(), anew);
+        if is_watched {
+            let asked = self.shared.board.take_asked();
+            self.shared.board.publish(log.status(), asked);
         }
         self.wakers.wake_all();
     }

@@ -22,11 +22,13 @@ pub struct Config {
     pub(crate) name: String,
     pub(crate) max_outstanding: usize,
     pub(crate) max_queued_bytes: usize,
+    pub(crate) max_answer_bytes: usize,
     pub(crate) max_events: usize,
     pub(crate) snapshot_every_entries: Option<u64>,
     pub(crate) snapshot_every_bytes: Option<u64>,
     pub(crate) piece_bytes: usize,
     pub(crate) fetch_bytes: usize,
+    pub(crate) max_streams: usize,
     pub(crate) shutdown_grace: Duration,
     pub(crate) apply_on: ApplyOn,
 }
@@ -37,11 +39,13 @@ impl Default for Config {
             name: "synod".into(),
             max_outstanding: 65_536,
             max_queued_bytes: 64 << 20,
+            max_answer_bytes: 64 << 20,
             max_events: 1024,
             snapshot_every_entries: Some(1 << 20),
             snapshot_every_bytes: Some(256 << 20),
             piece_bytes: 256 << 10,
             fetch_bytes: 1 << 20,
+            max_streams: 64,
             shutdown_grace: Duration::from_secs(5),
             apply_on: ApplyOn::Thread,
         }
@@ -67,21 +71,34 @@ impl ConfigBuilder {
         self
     }
 
-    /// Requests that may be under way, from the call to the answer; more are rejected. Each
-    /// costs about 200 bytes besides its contents. Default 65,536.
+    /// Requests that may be under way, from the call until the answer is fetched (or until it is
+    /// decided, if its future was dropped); more are rejected at once. So who does not fetch answers
+    /// gets no further ones, and none is lost. Each costs up to 1 KiB besides its contents, most of it in buffers that are kept.
+    /// Default 65,536.
     pub const fn max_outstanding(mut self, requests: usize) -> Self {
         self.0.max_outstanding = requests;
         self
     }
 
-    /// Bytes of commands and queries that may wait for the driver; more are rejected. Default
-    /// 64 MiB.
+    /// Bytes of commands that may wait for the driver; more are rejected at once. Default 64 MiB.
     pub const fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.0.max_queued_bytes = bytes;
         self
     }
 
-    /// Events kept for a subscriber that does not take them; older ones are lost. Default 1,024.
+    /// Bytes of queries that wait for their answer and of answers that wait to be fetched, together: who
+    /// does not want an answer drops its future. Beyond it, requests of any kind
+    /// are rejected at once, and reads that are under way are refused
+    /// ([`Refusal::Busy`](synod_core::Refusal::Busy)): they have changed nothing. The results of
+    /// commands that are under way are kept in any case, so what these return comes on top. Default
+    /// 64 MiB.
+    pub const fn max_answer_bytes(mut self, bytes: usize) -> Self {
+        self.0.max_answer_bytes = bytes;
+        self
+    }
+
+    /// Events kept for a subscriber that does not take them, about 200 bytes each; older ones are
+    /// lost, which it learns by [`Observed::Missed`](crate::Observed::Missed). Default 1,024.
     pub const fn max_events(mut self, events: usize) -> Self {
         self.0.max_events = events;
         self
@@ -120,6 +137,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// Streams of committed entries at a time, each of which holds one portion at most; a further one
+    /// ends with [`CommittedError::Busy`](crate::CommittedError::Busy). Default 64.
+    pub const fn max_streams(mut self, streams: usize) -> Self {
+        self.0.max_streams = streams;
+        self
+    }
+
     /// How long a shutdown waits for requests that are with the machine. Default 5 s.
     pub const fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.0.shutdown_grace = grace;
@@ -142,6 +166,7 @@ impl ConfigBuilder {
         let at_least_one = [
             ("max_outstanding", config.max_outstanding as u64),
             ("max_queued_bytes", config.max_queued_bytes as u64),
+            ("max_answer_bytes", config.max_answer_bytes as u64),
             ("max_events", config.max_events as u64),
             (
                 "snapshot_every_entries",
@@ -153,6 +178,7 @@ impl ConfigBuilder {
             ),
             ("piece_bytes", config.piece_bytes as u64),
             ("fetch_bytes", config.fetch_bytes as u64),
+            ("max_streams", config.max_streams as u64),
         ];
         for (setting, value) in at_least_one {
             if value == 0 {

@@ -31,20 +31,33 @@ impl Fetches {
         if after < committed {
             self.queued.push_back(fetch);
         } else {
-            self.parked.push(fetch);
+            self.park(fetch);
         }
     }
 
-    /// These have just been committed: who waits for just these gets them from memory.
-    pub(super) fn committed(&mut self, entries: &Entries, wakers: &mut Wakers) {
+    /// Streams come and go while nothing is committed: those that have gone make room when as many
+    /// again have come.
+    fn park(&mut self, fetch: Fetch) {
+        if self.parked.len() == self.parked.capacity() {
+            self.parked.retain(|fetch| !fetch.promise.is_abandoned());
+        }
+        self.parked.push(fetch);
+    }
+
+    /// These have just been committed: who waits for just these gets them from memory, unless they
+    /// are more than a portion.
+    pub(super) fn committed(&mut self, entries: &Entries, max_bytes: usize, wakers: &mut Wakers) {
         if self.parked.is_empty() {
             return;
         }
         for fetch in core::mem::take(&mut self.parked) {
+            if fetch.promise.is_abandoned() {
+                continue;
+            }
             let next = fetch.after.next();
             if next > entries.last() {
                 self.parked.push(fetch);
-            } else if next >= entries.first() {
+            } else if next >= entries.first() && entries.weight() <= max_bytes {
                 let rest = entries.after(fetch.after);
                 fetch.promise.resolve(Ok(alloc::vec![rest]), wakers);
             } else {
@@ -67,7 +80,12 @@ impl Fetches {
         committed: LogIndex,
         max_bytes: usize,
     ) -> Option<(u64, LogLoad)> {
-        let fetch = self.queued.pop_front()?;
+        let fetch = loop {
+            let fetch = self.queued.pop_front()?;
+            if !fetch.promise.is_abandoned() {
+                break fetch;
+            }
+        };
         self.keys += 1;
         let load = LogLoad::Entries {
             after: fetch.after,

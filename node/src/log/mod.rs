@@ -20,7 +20,7 @@ use synod_core::{
 
 use crate::apply::Worker;
 use crate::driver::run;
-use crate::handle::inbox::Inbox;
+use crate::handle::inbox::{Inbox, InboxLimits};
 use crate::handle::watch::Board;
 use crate::handle::{Handle, Hub, Published, Shared};
 use crate::{NodeError, Parts};
@@ -75,9 +75,15 @@ where
         let clock = Arc::new(parts.clock);
         let status = log.status();
         let shared = Arc::new(Shared {
-            inbox: Inbox::new(config.max_outstanding, config.max_queued_bytes),
+            inbox: Inbox::new(InboxLimits {
+                requests: config.max_outstanding,
+                bytes: config.max_queued_bytes,
+                held: config.max_answer_bytes,
+            }),
             hub: Hub::new(config.max_events),
             board: Board::default(),
+            streams: Arc::default(),
+            max_streams: config.max_streams,
             metrics: Published::default(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             leader: Mutex::new(status.leader),

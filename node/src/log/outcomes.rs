@@ -17,28 +17,30 @@ use crate::handle::request::Outcome;
 use crate::handle::{Applied, NodeEvent, ProposeError, ReadError, SnapshotError};
 
 impl<L> LogApp<L> {
-    pub(super) fn committed(&mut self, committed: Committed) {
+    pub(super) fn committed(&mut self, committed: Committed, now: Instant) {
         let count = committed.entries.len() as u64;
         self.metrics.commits += count;
         self.metrics.commit_batches += 1;
         self.snapshots
             .count(count, committed.entries.weight() as u64);
         self.handed = self.handed.max(committed.last());
-        self.fetches.committed(&committed.entries, &mut self.wakers);
+        let portion = self.config.fetch_bytes;
+        self.fetches
+            .committed(&committed.entries, portion, &mut self.wakers);
         let last = committed.last();
         self.shared.hub.emit(|| NodeEvent::Committed(last));
-        self.give(Job::Apply(committed));
+        self.give(Job::Apply(committed), now);
     }
 
     /// The log has confirmed a read: everything up to `index` is in the queue before it.
-    pub(super) fn may_read(&mut self, ticket: Ticket, index: LogIndex) {
+    pub(super) fn may_read(&mut self, ticket: Ticket, index: LogIndex, now: Instant) {
         debug_assert!(
             index <= self.handed,
             "a read comes after the commit that it waits for"
         );
         if let Some((query, promise)) = self.reads.take(ticket) {
             self.queries += 1;
-            self.give(Job::Query(query, promise));
+            self.give(Job::Query(query, promise), now);
         }
     }
 
@@ -59,15 +61,16 @@ impl<L> LogApp<L> {
         if let Some(waiter) = self.proposals.take(ticket) {
             self.decide(waiter, Err(proposal));
         } else if let Some((_, promise)) = self.reads.take(ticket) {
-            self.answered += 1;
             promise.resolve(Err(read), &mut self.wakers);
         }
     }
 
     fn decide(&mut self, waiter: Waiter, outcome: Outcome) {
-        self.answered += 1;
         match waiter {
-            Waiter::One(promise) => promise.resolve(outcome, &mut self.wakers),
+            Waiter::One(promise) => {
+                let bytes = held(&outcome);
+                promise.resolve_holding(outcome, bytes, &mut self.wakers);
+            }
             Waiter::Member { group, place } => {
                 self.groups.decide(group, place, outcome, &mut self.wakers);
             }
@@ -75,7 +78,7 @@ impl<L> LogApp<L> {
     }
 
     /// The state machine must be replaced by a snapshot that is in the storage.
-    pub(super) fn restore(&mut self, meta: SnapshotMeta) {
+    pub(super) fn restore(&mut self, meta: SnapshotMeta, now: Instant) {
         let Stage::Running(applier) = &mut self.stage else {
             return;
         };
@@ -83,7 +86,7 @@ impl<L> LogApp<L> {
         self.handed = self.handed.max(meta.index());
         self.fetches.skip_to(self.handed);
         self.restores.push(meta.clone(), feeder);
-        applier.push(Job::Restore(meta, feed));
+        applier.push(Job::Restore(meta, feed), now);
     }
 
     fn applied(&mut self, stretch: Stretch) {
@@ -168,6 +171,14 @@ impl<L> LogApp<L> {
     }
 }
 
+/// What an outcome holds until it is fetched.
+pub(super) const fn held(outcome: &Outcome) -> usize {
+    match outcome {
+        Ok(applied) => applied.response.len(),
+        Err(_) => 0,
+    }
+}
+
 impl<L: ReplicatedLog> LogApp<L> {
     /// Takes what the state machine has done, and tells the log how far it has got.
     pub(super) fn poll_state_machine(
@@ -197,10 +208,12 @@ impl<L: ReplicatedLog> LogApp<L> {
         match done {
             Done::Applied(stretch) => self.applied(stretch),
             Done::Skipped(ticket, count) => self.skipped(ticket, count),
-            Done::Answered(promise, answered) => {
-                self.answered += 1;
+            Done::Answered(promise, answer) => {
                 self.queries -= 1;
-                promise.resolve(answered.ok_or(ReadError::Unknown), &mut self.wakers);
+                let bytes = answer
+                    .as_ref()
+                    .map_or(0, |answered| answered.response.len());
+                promise.resolve_holding(answer, bytes, &mut self.wakers);
             }
             Done::Frozen(at, chunks) => {
                 let ended = self.snapshots.frozen(chunks, log.describe(at));
@@ -224,10 +237,10 @@ impl<L: ReplicatedLog> LogApp<L> {
     }
 
     /// Begins a snapshot if one is due, and moves the one under way on.
-    pub(super) fn poll_snapshots(&mut self, cx: &Context<'_>) -> bool {
+    pub(super) fn poll_snapshots(&mut self, cx: &Context<'_>, now: Instant) -> bool {
         let mut busy = false;
         if self.snapshots.is_due(self.applied) {
-            self.give(Job::Freeze);
+            self.give(Job::Freeze, now);
             busy = true;
         } else if let Some(obstacle) = self.snapshots.obstacle(self.applied) {
             self.snapshot_ended(&Ended::Failed(obstacle));

@@ -31,7 +31,6 @@ impl<L: ReplicatedLog> LogApp<L> {
                 }
                 Err(rejected) => {
                     self.metrics.rejections += 1;
-                    self.answered += 1;
                     promise.resolve(Err(rejected.into()), &mut self.wakers);
                 }
             },
@@ -42,8 +41,6 @@ impl<L: ReplicatedLog> LogApp<L> {
             Request::Transfer(to, promise) => {
                 promise.resolve(log.transfer(now, to), &mut self.wakers);
             }
-            Request::Status(promise) => promise.resolve(log.status(), &mut self.wakers),
-            Request::Watch => self.watched_anew = true,
             Request::Snapshot(promise) => self.snapshots.ask(promise),
             Request::Fetch(after, promise) => self.fetches.push(after, promise, self.handed),
             Request::Shutdown => self.begin_to_close(now),
@@ -52,7 +49,6 @@ impl<L: ReplicatedLog> LogApp<L> {
 
     fn reject(&mut self, promise: Promise<Outcome>, error: ProposeError) {
         self.metrics.rejections += 1;
-        self.answered += 1;
         promise.resolve(Err(error), &mut self.wakers);
     }
 
@@ -73,7 +69,6 @@ impl<L: ReplicatedLog> LogApp<L> {
                 }
                 Err(rejected) => {
                     self.metrics.rejections += 1;
-                    self.answered += 1;
                     let outcome = Err(rejected.into());
                     self.groups.decide(group, place, outcome, &mut self.wakers);
                 }
@@ -106,8 +101,7 @@ impl<L> LogApp<L> {
                 Request::Read(_, _, promise) => promise.resolve(Err(ReadError::Stopped), wakers),
                 Request::Snapshot(promise) => promise.resolve(Err(SnapshotError::Stopped), wakers),
                 // A dropped promise of these says the same.
-                Request::Transfer(..) | Request::Status(_) | Request::Fetch(..) => {}
-                Request::Watch | Request::Shutdown => {}
+                Request::Transfer(..) | Request::Fetch(..) | Request::Shutdown => {}
             }
         }
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use synod_core::Ticket;
 
+use super::outcomes::held;
 use crate::handle::ProposeError;
 use crate::handle::request::{Answer, Outcome};
 use crate::handle::slot::Promise;
@@ -163,7 +164,8 @@ impl Groups {
             && let Some(group) = self.groups[id as usize].take()
         {
             self.free.push(id);
-            group.promise.resolve(group.outcomes, wakers);
+            let bytes = group.outcomes.iter().map(held).sum();
+            group.promise.resolve_holding(group.outcomes, bytes, wakers);
         }
     }
 }
@@ -171,6 +173,7 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handle::inbox::Permit;
     use crate::handle::slot::slot;
 
     #[test]
@@ -219,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_group_is_answered_in_order_when_the_last_is_decided() {
-        let (promise, answer) = slot();
+        let (promise, answer) = slot(Permit::FREE);
         let mut groups = Groups::default();
         let mut wakers = Wakers::new();
         let id = groups.open(2, promise);

@@ -78,6 +78,28 @@ fn a_panic_of_the_state_machine_ends_the_node() {
 }
 
 #[test]
+fn nothing_is_applied_after_a_panic() {
+    for place in [ApplyOn::Thread, ApplyOn::Driver] {
+        let node = one(
+            Rt::Tokio,
+            Config::builder().apply_on(place).build().unwrap(),
+        );
+        // A durable state machine would note that it is beyond the entry that it failed at, and
+        // never see that again.
+        // More than are applied in one go.
+        let after = std::iter::repeat_n("after", 1000);
+        let commands = ["before", "panic"].into_iter().chain(after);
+        let commands = commands.map(Bytes::from);
+        let _outcomes = block_on(node.handle.propose_many(commands));
+        assert!(node.running.join().is_err());
+        while !node.ledger.is_alone() {
+            std::thread::yield_now();
+        }
+        assert_eq!(node.ledger.lines(), ["before"], "{place:?}");
+    }
+}
+
+#[test]
 fn dropping_the_running_future_tells_everybody() {
     let node = one(Rt::Smol, Config::default());
     node.storage.hold();

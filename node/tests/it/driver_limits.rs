@@ -1,11 +1,11 @@
 //! Overload: what is beyond the limits is rejected at once, and nothing of it is kept.
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::executor::block_on;
+use futures::{FutureExt, StreamExt};
 use synod_core::mem::{MemNetwork, MemStorage};
-use synod_core::{Refusal, Rejected};
-use synod_node::{Config, Handle, ProposeError};
+use synod_core::{LogIndex, Refusal, Rejected};
+use synod_node::{CommittedError, Config, Handle, ProposeError, ReadError, SnapshotError};
 
 use crate::driver_support::{Ledger, RaftNode, Rt, counted, one, raft_config, raft_node};
 
@@ -79,6 +79,129 @@ fn answered_requests_make_room_for_others() {
         let read = node.handle.read(Bytes::new(), synod_core::ReadLevel::Stale);
         block_on(read).unwrap();
     }
+}
+
+#[test]
+fn an_answer_that_nobody_fetches_keeps_its_place() {
+    let config = Config::builder().max_outstanding(2).build().unwrap();
+    let node = one(Rt::Tokio, config);
+    let propose = || node.handle.propose("x".into());
+    let (kept, fetched) = (propose(), propose());
+    counted(&node.handle, |m| m.commits == 3);
+    let full = || {
+        let rejected = busy(Some("x"), "outstanding requests", 2);
+        assert_eq!(propose().now_or_never(), Some(Err(rejected.into())));
+    };
+    full();
+    // Whoever has an answer may ask again at once.
+    block_on(fetched).unwrap();
+    let third = propose();
+    full();
+    block_on(third).unwrap();
+    block_on(propose()).unwrap();
+    let read = node.handle.read(Bytes::new(), synod_core::ReadLevel::Stale);
+    full();
+    drop(read);
+    block_on(kept).unwrap();
+    block_on(propose()).unwrap();
+}
+
+#[test]
+fn a_dropped_future_keeps_its_place_until_it_is_decided() {
+    let config = Config::builder().max_outstanding(1).build().unwrap();
+    let node = one(Rt::Smol, config);
+    node.storage.hold();
+    drop(node.handle.propose("x".into()));
+    let second = node.handle.propose("y".into()).now_or_never();
+    let rejected = busy(Some("y"), "outstanding requests", 1);
+    assert_eq!(second, Some(Err(rejected.into())));
+    node.storage.release();
+    counted(&node.handle, |m| m.commits == 2);
+    let third = || block_on(node.handle.propose("z".into()));
+    while third().is_err() {
+        std::thread::yield_now();
+    }
+    assert_eq!(
+        node.ledger.lines(),
+        ["x", "z"],
+        "dropping took nothing back"
+    );
+}
+
+#[test]
+fn answers_that_nobody_fetches_hold_no_more_bytes_than_allowed() {
+    let config = Config::builder().max_answer_bytes(1000).build().unwrap();
+    let node = one(Rt::Tokio, config);
+    block_on(node.handle.propose(Bytes::from(vec![7; 600]))).unwrap();
+    let read = || node.handle.read(Bytes::new(), synod_core::ReadLevel::Stale);
+    let (what, limit) = ("bytes of queries and answers", 1000);
+    let refusal = Refusal::Busy { what, limit };
+
+    // Both are let in, and the answer of the second is too much.
+    let first = read();
+    let second = block_on(read());
+    assert_eq!(second, Err(ReadError::Refused(refusal)));
+    block_on(node.handle.propose(Bytes::from(vec![7; 500]))).unwrap();
+    assert_eq!(block_on(first).unwrap().response.len(), 600);
+
+    // One that is too large for the limit passes alone, and then nothing does until it is fetched.
+    let large = read();
+    while node.handle.propose("x".into()).now_or_never().is_none() {
+        std::thread::yield_now();
+    }
+    let rejected = busy(Some("x"), what, limit);
+    let proposal = node.handle.propose("x".into()).now_or_never();
+    assert_eq!(proposal, Some(Err(rejected.into())));
+    let snapshot = node.handle.snapshot().now_or_never();
+    assert_eq!(snapshot, Some(Err(SnapshotError::Busy { what, limit })));
+    let mut stream = node.handle.committed_from(LogIndex(1));
+    let wanted = LogIndex(1);
+    let error = CommittedError::Busy {
+        wanted,
+        what,
+        limit,
+    };
+    assert_eq!(stream.next().now_or_never(), Some(Some(Err(error))));
+    assert!(block_on(large).unwrap().response.len() > 1000);
+    block_on(node.handle.propose("y".into())).unwrap();
+}
+
+#[test]
+fn who_comes_and_goes_leaves_no_request_behind() {
+    let config = Config::builder().max_outstanding(3).build().unwrap();
+    let node = one(Rt::Tokio, config);
+    let end = block_on(node.handle.propose("x".into())).unwrap().index;
+    for _ in 0..1000 {
+        // A stream that waits for what is not there yet, and a status that is not waited for.
+        let mut stream = node.handle.committed_from(end.next());
+        let _none = stream.next().now_or_never();
+        let _none = node.handle.status().now_or_never();
+        let _none = node.handle.events();
+    }
+    block_on(node.handle.status()).unwrap();
+    let mut stream = node.handle.committed_from(end.next());
+    assert!(stream.next().now_or_never().is_none());
+    let next = block_on(node.handle.propose("y".into())).unwrap().index;
+    assert_eq!(block_on(stream.next()).unwrap().unwrap().index, next);
+}
+
+#[test]
+fn a_stream_too_many_says_so_and_one_that_goes_makes_room() {
+    let config = Config::builder().max_streams(2).build().unwrap();
+    let node = one(Rt::Bare, config);
+    let mut streams = [(); 3].map(|()| node.handle.committed_from(LogIndex(1)));
+    assert!(block_on(streams[0].next()).unwrap().is_ok());
+    let error = CommittedError::Busy {
+        wanted: LogIndex(1),
+        what: "streams of committed entries",
+        limit: 2,
+    };
+    assert_eq!(block_on(streams[2].next()), Some(Err(error)));
+    assert_eq!(block_on(streams[2].next()), None);
+    let [_first, second, _third] = streams;
+    drop(second);
+    let mut again = node.handle.committed_from(LogIndex(1));
+    assert!(block_on(again.next()).unwrap().is_ok());
 }
 
 #[test]

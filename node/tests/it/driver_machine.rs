@@ -177,6 +177,39 @@ fn events_are_never_lost_the_machine_waits() {
 }
 
 #[test]
+fn while_events_are_not_taken_the_machine_gets_no_more_commands() {
+    let (network, clock) = (MemNetwork::new(16), ManualClock::new());
+    let limits = Limits {
+        max_events: 3,
+        max_outstanding: 5,
+    };
+    let (driver, remote, mut events) = Driver::new(greeter(1), parts(&network, 1, &clock), limits);
+    let running = spawn(Rt::Tokio, driver.run());
+    // What it says to the first is too much, so it is told no more: the rest waits in the queue.
+    assert!(block_on(remote.call(Order::Say(4))).unwrap());
+    let mut calls: Vec<_> = (0..5).map(|_| remote.call(Order::Say(1))).collect();
+    assert_eq!(
+        block_on(remote.call(Order::Say(1))),
+        Err(CallError::Busy(5))
+    );
+    for call in &mut calls {
+        assert_eq!(call.now_or_never(), None);
+    }
+    for k in ["0", "1", "2", "3", "0", "0", "0", "0", "0"] {
+        assert_eq!(block_on(events.next()).as_deref(), Some(k));
+    }
+    for call in calls {
+        assert_eq!(block_on(call), Ok(true));
+    }
+    // Nor does it hold up the end.
+    assert!(block_on(remote.call(Order::Say(4))).unwrap());
+    let waiting = remote.call(Order::Say(1));
+    block_on(remote.shutdown());
+    assert_eq!(block_on(waiting), Err(CallError::Stopped));
+    assert_eq!(running.join(), Ok(()));
+}
+
+#[test]
 fn a_deadline_is_met_and_an_idle_machine_has_none() {
     let (network, clock) = (MemNetwork::new(16), ManualClock::new());
     let (driver, remote, mut events) =

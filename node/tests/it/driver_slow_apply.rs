@@ -5,7 +5,7 @@ use futures::executor::block_on;
 use synod_core::ReadLevel;
 use synod_node::Config;
 
-use crate::driver_support::{Rt, three};
+use crate::driver_support::{Rt, SOON, three};
 
 #[test]
 fn an_apply_of_one_second_causes_no_election() {
@@ -28,14 +28,24 @@ fn an_apply_of_one_second_causes_no_election() {
     // The log goes on meanwhile.
     let committed = block_on(handle.status()).unwrap().committed;
     let more = handle.propose("more".into());
-    let beyond = handle.wait(
-        |status| status.committed > committed,
-        crate::driver_support::SOON,
-    );
+    let beyond = handle.wait(|status| status.committed > committed, SOON);
     block_on(beyond).unwrap();
     block_on(slow).unwrap();
     block_on(more).unwrap();
     let read = handle.read(Bytes::new(), ReadLevel::Linearizable);
     assert_eq!(block_on(read).unwrap().response, "before sleep 1000 more");
     assert_eq!(block_on(handle.status()).unwrap().era, era);
+}
+
+#[test]
+fn a_follower_applies_soon_though_nobody_waits_for_it() {
+    let three = three(Rt::Tokio, &Config::default());
+    let leader = three.leader();
+    block_on(three.nodes[leader].handle.propose("x".into())).unwrap();
+    let started = std::time::Instant::now();
+    // Without a look at the handles: who watches the status has it handed over at once.
+    while three.nodes.iter().any(|node| node.ledger.lines() != ["x"]) {
+        assert!(started.elapsed() < SOON);
+        std::thread::yield_now();
+    }
 }

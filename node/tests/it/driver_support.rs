@@ -116,6 +116,11 @@ impl Ledger {
         *self.refuses.lock().unwrap() = true;
     }
 
+    /// Whether this is the only clone: the node's is gone.
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.lines) == 1
+    }
+
     pub(crate) fn lines(&self) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
         let text = |line: &Bytes| String::from_utf8(line.to_vec()).unwrap();

@@ -13,6 +13,7 @@ mod cluster;
 mod driver_basic;
 mod driver_events;
 mod driver_failures;
+mod driver_idle;
 mod driver_limits;
 mod driver_machine;
 mod driver_shutdown;

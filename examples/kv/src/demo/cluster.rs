@@ -16,9 +16,6 @@ use crate::protocol::ProtocolName;
 use crate::say::complain;
 use crate::serve::fresh_seed;
 
-/// Often enough that each node takes several while the load lasts: the victim comes back from one.
-const SNAPSHOT_EVERY: u64 = 2_000;
-
 /// The nodes, their addresses and their directory.
 pub(crate) struct Cluster {
     // Dropped first: the processes go before their directory does.
@@ -141,7 +138,6 @@ impl Cluster {
             .args(["--peers", &peers.collect::<Vec<_>>().join(",")])
             .args(["--client-addr", &self.clients[&node]])
             .args(["--cluster-id", &self.id.to_string()])
-            .args(["--snapshot-every", &SNAPSHOT_EVERY.to_string()])
             .arg("--data")
             .arg(self.dir().join(format!("node-{}", node.0)))
             .stdin(Stdio::piped())

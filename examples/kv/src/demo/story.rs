@@ -162,8 +162,8 @@ impl Story {
             .keys()
             .map(|node| match views.get(node) {
                 Some(view) => format!(
-                    "  node {}  {:<9}  term {:<3}  committed {:<8}  applied {:<8}  snapshot {}",
-                    node.0, view.role, view.era, view.committed.0, view.applied.0, view.snapshot.0
+                    "  node {}  {:<9}  term {:<3}  committed {:<8}  applied {}",
+                    node.0, view.role, view.era, view.committed.0, view.applied.0
                 ),
                 None => format!("  node {}  down", node.0),
             });
@@ -191,12 +191,6 @@ impl Story {
         let history = recorder.lock().history.clone();
         let counted = count(&history, writes, &found, applied.unwrap_or_default());
         let (keys, unknown) = (found.len(), writes.1);
-        let snapshots = self.shared.views.all();
-        let snapshots = snapshots
-            .values()
-            .map(|view| format!("node {} at {}", view.node.0, view.snapshot.0));
-        let snapshots: Vec<String> = snapshots.collect();
-        screen.tell(&format!("Latest snapshots: {}", snapshots.join(", ")));
         screen.tell(&match applied {
             Some(applied) => format!(
                 "{keys} keys read; each node has applied {applied} writes; {unknown} of unknown outcome"
