@@ -113,14 +113,18 @@ impl Follower {
 
     fn refuse(&self, node: &mut Node, from: NodeId, asked: LogIndex, term: Term) {
         let hint = node.log.last_at_most(asked, term);
-        node.send(
-            from,
-            Body::Conflict {
-                asked,
-                hint,
-                round: self.round,
-            },
-        );
+        let conflict = Body::Conflict {
+            asked,
+            hint,
+            round: self.round,
+        };
+        if self.settled {
+            // Safe while writes run: the term is durable, and what the log holds or lacks is said to
+            // find where the logs part, not promised.
+            node.send_now(from, conflict);
+        } else {
+            node.send(from, conflict);
+        }
     }
 
     /// Appends what is new, and truncates only where an entry really is another one: a shorter or

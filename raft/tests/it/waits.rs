@@ -434,3 +434,20 @@ fn the_longest_times_do_not_overflow() {
     solo.pump();
     assert_eq!(solo.role(), Role::Leader);
 }
+
+/// Nor does a refusal wait for the disk: it promises nothing.
+#[test]
+fn a_follower_whose_disk_is_slow_still_says_what_it_lacks() {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 1, append(at(0, 0), 1, 1, 0));
+    solo.settle();
+    solo.take();
+    solo.say(2, 1, append(at(1, 1), 1, 1, 0));
+    solo.say(2, 1, append(at(5, 1), 1, 0, 0));
+    let refusal = Body::Conflict {
+        asked: LogIndex(5),
+        hint: at(2, 1),
+        round: synod_raft::Round(0),
+    };
+    assert_eq!(solo.take(), [(2, refusal)]);
+}
