@@ -187,11 +187,11 @@ impl Forwards {
         };
         let tickets = (0..u64::from(count)).map(|k| Ticket(first.0 + k));
         match outcome {
-            Outcome::Accepted(index) if index > node.handed => {
-                node.tickets
-                    .claim(index, u64::from(group.count), term, first);
+            Outcome::Accepted(index) if node.awaits(index, group.count, term) => {
+                node.claim_elsewhere(index, group.count, term, first);
             }
-            // The answer was overtaken by the commit: the response is gone.
+            // The answer was overtaken by the commit: the response is gone. Or the place is another
+            // proposal's, as no leader of ours would say.
             Outcome::Accepted(_) | Outcome::Unknown => {
                 tickets.for_each(|ticket| node.tell(LogEvent::Unknown(ticket)));
             }

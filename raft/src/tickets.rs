@@ -73,6 +73,14 @@ impl Tickets {
         });
     }
 
+    /// Whether none of these places is claimed for an entry of this term.
+    pub(crate) fn is_free(&self, first: LogIndex, count: u64, term: Term) -> bool {
+        let end = first.plus(count);
+        self.claims.iter().all(|claim| {
+            claim.term != term || end <= claim.first || claim.first.plus(claim.count) <= first
+        })
+    }
+
     /// Settles what is claimed among these committed entries, which are handed out in order.
     pub(crate) fn settle(&mut self, entries: Entries, mut tell: impl FnMut(Settled)) {
         if self.claims.is_empty() {
@@ -88,10 +96,12 @@ impl Tickets {
             self.claims.clear();
             return tell(Settled::Committed(entries, Some(ticket)));
         }
-        self.displace(&entries, &mut tell);
+        let term = Term::from(entries.stamp());
+        self.displace(entries.last(), term, |ticket| {
+            tell(Settled::Displaced(ticket));
+        });
         let mut rest = entries;
         while !rest.is_empty() {
-            let term = Term::from(rest.stamp());
             let claimed = self.claims.iter_mut().filter(|claim| claim.term == term);
             let Some(claim) = claimed.min_by_key(|claim| claim.first) else {
                 break;
@@ -116,17 +126,16 @@ impl Tickets {
         }
     }
 
-    /// Settles the claims to places that entries of another term have taken, and those of an earlier
-    /// term to any place: terms only grow along a log (Raft §5.3), so behind a committed entry there
-    /// is none of an earlier term. Without this a claim behind the end of the log would wait for
-    /// the log to grow.
-    fn displace(&mut self, entries: &Entries, tell: &mut impl FnMut(Settled)) {
-        let term = Term::from(entries.stamp());
+    /// Settles the claims to places up to `last`, which entries of `term` have taken, and those of an
+    /// earlier term to any place: terms only grow along a log (Raft §5.3), so behind a committed
+    /// entry there is none of an earlier term. Without this a claim behind the end of the log would
+    /// wait for the log to grow.
+    pub(crate) fn displace(&mut self, last: LogIndex, term: Term, mut tell: impl FnMut(Ticket)) {
         let mut any = false;
         for claim in &mut self.claims {
-            let reached = |claim: &Claim| claim.first <= entries.last() || claim.term < term;
+            let reached = |claim: &Claim| claim.first <= last || claim.term < term;
             while claim.term != term && claim.count > 0 && reached(claim) {
-                tell(Settled::Displaced(Ticket(claim.ticket.0)));
+                tell(Ticket(claim.ticket.0));
                 claim.shrink(1);
                 any = true;
             }

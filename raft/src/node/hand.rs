@@ -7,6 +7,7 @@ use synod_core::{
 };
 
 use super::{Node, Note, Ripening};
+use crate::Term;
 use crate::forward;
 use crate::tickets::Settled;
 
@@ -150,10 +151,33 @@ impl Node {
         self.tickets.abandon(meta.index(), |ticket| {
             outbox.event_now(LogEvent::Unknown(ticket))
         });
+        self.displace_older(meta.index(), meta.stamp.into());
         self.installing = true;
         self.outbox.note_after(Note::Installed(meta.index()));
         // Only once the snapshot is current on disk: the application reads it from there.
         self.outbox.event_after(LogEvent::Restore(meta.clone()));
+    }
+
+    /// Whether it will be seen here what becomes of proposals of this node at these places.
+    pub(crate) fn awaits(&self, index: LogIndex, count: u32, term: Term) -> bool {
+        index > self.handed && self.tickets.is_free(index, u64::from(count), term)
+    }
+
+    /// Another node's log has proposals of this one.
+    pub(crate) fn claim_elsewhere(&mut self, first: LogIndex, count: u32, term: Term, t: Ticket) {
+        self.tickets.claim(first, u64::from(count), term, t);
+        // The word of it may come late.
+        if let Some(reached) = self.log.term_at(self.handed) {
+            self.displace_older(self.handed, reached);
+        }
+    }
+
+    /// Settles what cannot lie behind a committed entry.
+    fn displace_older(&mut self, last: LogIndex, term: Term) {
+        let outbox = &mut self.outbox;
+        self.tickets.displace(last, term, |ticket| {
+            outbox.event_now(LogEvent::Displaced(ticket));
+        });
     }
 
     /// `count` reads may be answered once `index` is handed out.

@@ -22,4 +22,5 @@ mod replication;
 mod snapshots;
 mod solo;
 mod steady;
+mod tickets;
 mod waits;

@@ -1,0 +1,129 @@
+//! A ticket resolves exactly once, and truly (contract rule 6).
+
+use bytes::Bytes;
+use synod_core::{
+    Change, Generation, Link, LinkId, LogEvent, LogIndex, Machine, ReplicatedLog, SnapshotId,
+    SnapshotMeta, Stamp, Ticket,
+};
+use synod_raft::{Body, Denial, Outcome, Piece, Round};
+
+use crate::cluster::{ms, n};
+use crate::solo::{Solo, append, appended, at, proposed};
+
+/// What became of a ticket, every time that something was said of it.
+fn fates(solo: &Solo, ticket: Ticket) -> Vec<&'static str> {
+    let fate = |event: &synod_raft::Event| match event {
+        LogEvent::Unknown(t) if *t == ticket => Some("unknown"),
+        LogEvent::Displaced(t) if *t == ticket => Some("displaced"),
+        LogEvent::Refused(t, _) if *t == ticket => Some("refused"),
+        LogEvent::Read { ticket: t, .. } if *t == ticket => Some("read"),
+        LogEvent::Committed(committed) if committed.iter().any(|(.., t)| t == Some(ticket)) => {
+            Some("committed")
+        }
+        _ => None,
+    };
+    solo.events.iter().filter_map(fate).collect()
+}
+
+/// What was forwarded: life and first ticket.
+fn forwarded(solo: &mut Solo) -> (u64, Ticket) {
+    let of = |(_, body): &(u64, Body)| match body {
+        Body::Propose { life, first, .. } => Some((*life, *first)),
+        _ => None,
+    };
+    solo.take().iter().find_map(of).expect("forwarded")
+}
+
+/// A follower of 2 in term 1 with one committed entry.
+fn following() -> Solo {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 1, append(at(0, 0), 1, 1, 1));
+    solo.settle();
+    solo.take();
+    solo
+}
+
+/// Two proposals cannot be at one place: a leader that says so neither hangs this node nor makes it
+/// tell one entry's fate twice.
+#[test]
+fn two_proposals_at_one_place_do_not_hang_the_node() {
+    for (a, b) in [(2, 2), (2, 3), (3, 2)] {
+        let mut solo = following();
+        let mut tickets = Vec::new();
+        for place in [a, b] {
+            let commands = ["x", "y"].map(|c| Bytes::from_static(c.as_bytes()));
+            for command in commands {
+                tickets.push(solo.raft.propose(solo.now, command).unwrap());
+            }
+            solo.pump();
+            let (life, first) = forwarded(&mut solo);
+            let outcome = Outcome::Accepted(LogIndex(place));
+            solo.say(2, 1, proposed(life, first, 2, outcome));
+        }
+        for k in 1..=5 {
+            solo.say(2, 1, append(at(k, 1), 1, 1, k + 1));
+            solo.settle();
+        }
+        for &ticket in &tickets {
+            assert_eq!(fates(&solo, ticket).len(), 1, "{ticket} with {a} and {b}");
+        }
+    }
+}
+
+fn snapshot(index: u64, term: u64) -> (SnapshotMeta, Body) {
+    let known = Solo::leading(|builder| builder);
+    let meta = SnapshotMeta {
+        id: SnapshotId {
+            origin: Generation(3),
+            index: LogIndex(index),
+        },
+        stamp: Stamp::of(term),
+        config: known.raft.describe(LogIndex(1)).unwrap().config,
+        size: 5,
+    };
+    let piece = Piece {
+        meta: meta.clone(),
+        offset: 0,
+        chunk: Bytes::from_static(b"state"),
+        round: Round(0),
+    };
+    (meta, Body::Snapshot(Box::new(piece)))
+}
+
+/// Terms rise along a log: behind a snapshot of term 2 there is no entry of term 1, and nothing more
+/// need be committed to know that.
+#[test]
+fn proposals_behind_a_snapshot_of_a_later_term_are_displaced() {
+    let mut solo = following();
+    let mut tickets = Vec::new();
+    for place in [3, 9] {
+        tickets.push(solo.propose("lost").unwrap());
+        let (life, first) = forwarded(&mut solo);
+        let outcome = Outcome::Accepted(LogIndex(place));
+        solo.say(2, 1, proposed(life, first, 1, outcome));
+    }
+    let (_, body) = snapshot(5, 2);
+    solo.say(3, 2, body);
+    solo.settle();
+    // The new leader is alive and has nothing more to say.
+    for _ in 0..100 {
+        solo.wait(ms(50));
+        solo.say(3, 2, append(at(5, 2), 2, 0, 5));
+        solo.settle();
+    }
+    assert_eq!(fates(&solo, tickets[0]), ["unknown"]);
+    assert_eq!(fates(&solo, tickets[1]), ["displaced"]);
+}
+
+/// The leader was elected again, and this node heard of it before the answer from its first term.
+#[test]
+fn a_late_answer_of_an_earlier_term_waits_for_nothing() {
+    let mut solo = following();
+    let ticket = solo.propose("lost").unwrap();
+    let (life, first) = forwarded(&mut solo);
+    solo.say(2, 3, append(at(1, 1), 3, 1, 2));
+    solo.settle();
+    let outcome = Outcome::Accepted(LogIndex(7));
+    solo.say(2, 1, proposed(life, first, 1, outcome));
+    assert_eq!(fates(&solo, ticket), ["displaced"]);
+}
