@@ -1,5 +1,6 @@
 //! The leader (Raft §5.3, §5.4): takes commands on, replicates them, counts what is durable.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -22,6 +23,9 @@ pub(crate) struct Leader {
     /// For each member of the replication quorums in their order: its place among the peers, or
     /// this node.
     slots: Vec<Option<usize>>,
+    /// The last proposals that each node has passed on, and in which of its lives. Outlives its
+    /// membership: a repeated message may come after that, or after its return.
+    forwarded: BTreeMap<NodeId, (u64, Ticket)>,
     /// The latest round that has begun.
     round: Round,
     /// A read waits for a round that has not begun.
@@ -49,6 +53,7 @@ impl Leader {
             opened,
             peers: Vec::new(),
             slots: Vec::new(),
+            forwarded: BTreeMap::new(),
             round: Round(0),
             round_wanted: false,
             reads: Reads::default(),
@@ -139,30 +144,17 @@ impl Leader {
         let Some(last) = first.0.checked_add(u64::from(count).saturating_sub(1)) else {
             return node.drop_message();
         };
-        let Some(peer) = self.peer(from) else {
-            let outcome = Outcome::Refused(Denial::NotLeader);
-            return node.send(
-                from,
-                Body::Proposed {
-                    life,
-                    first,
-                    count,
-                    outcome,
-                },
-            );
-        };
-        let outcome = if peer
-            .forwarded
-            .is_some_and(|(l, seen)| l == life && seen >= first)
-        {
+        let seen = self.forwarded.get(&from);
+        let outcome = if seen.is_some_and(|(l, seen)| *l == life && *seen >= first) {
             // A repeated message must not become a second entry, and a late one is not told from it.
             Outcome::Unknown
         } else {
-            peer.forwarded = Some((life, Ticket(last)));
-            match self.accept(node, commands) {
-                Ok(index) => Outcome::Accepted(index),
-                Err(denial) => Outcome::Refused(denial),
-            }
+            self.forwarded.insert(from, (life, Ticket(last)));
+            let accepted = match self.peer(from) {
+                Some(_) => self.accept(node, commands),
+                None => Err(Denial::NotLeader),
+            };
+            accepted.map_or_else(Outcome::Refused, Outcome::Accepted)
         };
         // Safe before any write: it only names the place and term of the entry, and promises
         // nothing. Sent before the entry itself, so that it arrives before the commit.

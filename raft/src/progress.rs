@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use synod_core::{Instant, LoadId, LogIndex, NodeId, SnapshotId, Ticket};
+use synod_core::{Instant, LoadId, LogIndex, NodeId, SnapshotId};
 
 use crate::{Position, Round};
 
@@ -37,8 +37,6 @@ pub(crate) struct Peer {
     pub(crate) leaving: Option<LogIndex>,
     /// What is being read back for it.
     pub(crate) load: Option<LoadId>,
-    /// The last forwarded proposal that was taken from it, and in which of its lives.
-    pub(crate) forwarded: Option<(u64, Ticket)>,
 }
 
 /// What a peer is being sent.
@@ -84,7 +82,6 @@ impl Peer {
             stalled: false,
             leaving: None,
             load: None,
-            forwarded: None,
         }
     }
 

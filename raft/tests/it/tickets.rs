@@ -127,3 +127,58 @@ fn a_late_answer_of_an_earlier_term_waits_for_nothing() {
     solo.say(2, 1, proposed(life, first, 1, outcome));
     assert_eq!(fates(&solo, ticket), ["displaced"]);
 }
+
+/// A repeated message of one that was taken out meanwhile must not be answered as if nothing had
+/// happened, nor become a second entry when its sender returns.
+#[test]
+fn a_repeated_proposal_of_a_removed_learner_is_neither_denied_nor_taken_again() {
+    let mut solo = Solo::leading(|builder| builder.learners([n(7)]));
+    solo.raft.link(solo.now, n(7), Link::Up(LinkId(1)));
+    solo.pump();
+    let again = Body::Propose {
+        life: 77,
+        first: Ticket(5),
+        commands: vec![Bytes::from_static(b"once")],
+    };
+    let answer = |solo: &mut Solo| {
+        let of = |(to, body): (u64, Body)| match body {
+            Body::Proposed { outcome, .. } if to == 7 => Some(outcome),
+            _ => None,
+        };
+        solo.take().into_iter().find_map(of)
+    };
+    solo.say(7, 1, again.clone());
+    assert_eq!(
+        answer(&mut solo),
+        Some(Outcome::Accepted(LogIndex(2))),
+        "taken on"
+    );
+    let mut last = 2;
+    for change in [Change::RemoveLearner(n(7)), Change::AddLearner(n(7))] {
+        solo.raft.reconfigure(solo.now, change).unwrap();
+        last += 1;
+        solo.settle();
+        for peer in [2, 7] {
+            solo.say(peer, 1, appended(last, 0));
+            solo.settle();
+        }
+        // Whoever was taken out hears of the commit, and is let go.
+        solo.wait(ms(50));
+        solo.take();
+        solo.say(7, 1, again.clone());
+        assert_eq!(answer(&mut solo), Some(Outcome::Unknown), "at i{last}");
+    }
+    assert_eq!(solo.status().last, LogIndex(last));
+    let stranger = Body::Propose {
+        life: 99,
+        first: Ticket(1),
+        commands: vec![Bytes::new()],
+    };
+    solo.say(9, 1, stranger);
+    let denied = solo.take();
+    let denial = |(to, body): &(u64, Body)| {
+        let refused = Outcome::Refused(Denial::NotLeader);
+        *to == 9 && matches!(body, Body::Proposed { outcome, .. } if *outcome == refused)
+    };
+    assert!(denied.iter().any(denial), "{denied:?}");
+}
