@@ -264,13 +264,21 @@ impl Follower {
         if planted!(node, AckBeforeSync) {
             self.acknowledge(node, matched);
         }
-        if asked && self.settled && !node.installing && !node.outbox.is_settled() {
+        let writes = !node.outbox.is_settled();
+        if writes && asked && self.settled {
             // A slow disk is no silent node: that this node follows needs no write, so neither the
-            // leader's quorum nor its reads wait for one. Of the log it says what is durable.
-            self.answer(node, matched.min(node.log.durable()));
-            if self.noted >= Some(matched) {
-                return node.note_written(None);
-            }
+            // leader's quorum nor its reads wait for one. Of the log it says what is durable; while
+            // a snapshot takes its place, nothing.
+            let durable = if node.installing {
+                LogIndex::START
+            } else {
+                node.log.durable()
+            };
+            self.answer(node, matched.min(durable));
+        }
+        if writes && self.noted >= Some(matched) {
+            // One answer stands for all, however long the disk takes.
+            return node.note_written(None);
         }
         self.noted = Some(matched);
         node.note_written(Some(matched));

@@ -70,7 +70,8 @@ fn two_proposals_at_one_place_do_not_hang_the_node() {
     }
 }
 
-fn snapshot(index: u64, term: u64) -> (SnapshotMeta, Body) {
+/// A snapshot in one piece.
+pub(crate) fn snapshot(index: u64, term: u64) -> Body {
     let known = Solo::leading(|builder| builder);
     let meta = SnapshotMeta {
         id: SnapshotId {
@@ -82,12 +83,12 @@ fn snapshot(index: u64, term: u64) -> (SnapshotMeta, Body) {
         size: 5,
     };
     let piece = Piece {
-        meta: meta.clone(),
+        meta,
         offset: 0,
         chunk: Bytes::from_static(b"state"),
         round: Round(0),
     };
-    (meta, Body::Snapshot(Box::new(piece)))
+    Body::Snapshot(Box::new(piece))
 }
 
 /// Terms rise along a log: behind a snapshot of term 2 there is no entry of term 1, and nothing more
@@ -102,8 +103,7 @@ fn proposals_behind_a_snapshot_of_a_later_term_are_displaced() {
         let outcome = Outcome::Accepted(LogIndex(place));
         solo.say(2, 1, proposed(life, first, 1, outcome));
     }
-    let (_, body) = snapshot(5, 2);
-    solo.say(3, 2, body);
+    solo.say(3, 2, snapshot(5, 2));
     solo.settle();
     // The new leader is alive and has nothing more to say.
     for _ in 0..100 {

@@ -451,3 +451,32 @@ fn a_follower_whose_disk_is_slow_still_says_what_it_lacks() {
     };
     assert_eq!(solo.take(), [(2, refusal)]);
 }
+
+/// While a snapshot takes the place of the log nothing is durable for sure: a follower still says
+/// that it follows, and claims nothing.
+#[test]
+fn a_follower_that_installs_a_snapshot_slowly_still_says_that_it_follows() {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 1, append(at(0, 0), 1, 1, 0));
+    solo.settle();
+    solo.take();
+    solo.say(2, 1, crate::tickets::snapshot(5, 1));
+    assert_eq!(solo.writing.len(), 1);
+    solo.say(2, 1, append(at(0, 0), 1, 0, 0));
+    assert_eq!(solo.take(), [(2, appended(0, 0))]);
+    solo.settle();
+    assert_eq!(solo.take(), [(2, appended(5, 0))]);
+}
+
+/// Heartbeats to a node whose disk hangs gather nothing there: one answer stands for all.
+#[test]
+fn a_disk_that_hangs_gathers_no_answers() {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 4, append(at(0, 0), 4, 1, 0));
+    for _ in 0..100 {
+        solo.say(2, 4, append(at(1, 4), 4, 0, 0));
+    }
+    assert_eq!(solo.take(), []);
+    solo.settle();
+    assert_eq!(solo.take(), [(2, appended(1, 0))]);
+}
