@@ -201,18 +201,20 @@ impl Peer {
             .is_some_and(|index| !self.linked || index <= self.matched.min(self.commit_sent))
     }
 
-    /// It has refused what comes after `asked`. Where to go on, or `None` if that is old news:
-    /// answers may be late, repeated and out of order.
-    pub(crate) fn refused(&mut self, asked: LogIndex, resume: Position) -> bool {
+    /// It has refused what comes after `asked`: goes on behind `resume`, unless that is old news.
+    /// Answers may be late, repeated and out of order.
+    pub(crate) fn refused(&mut self, asked: LogIndex, resume: Position) {
         let current = match self.mode {
             Mode::Probe { .. } => asked == self.next.previous(),
-            Mode::Replicate => asked > self.matched,
+            Mode::Replicate => true,
             Mode::Snapshot { .. } => false,
         };
-        if current {
-            self.become_probe(resume.index.next());
+        if current && asked > self.matched {
+            // Each time an earlier place, whatever it says: else the two would ask and refuse without
+            // end. One that takes back what it has acknowledged is asked again with the next
+            // heartbeat.
+            self.become_probe(resume.index.next().min(asked));
         }
-        current
     }
 
     pub(crate) const fn in_flight_bytes(&self) -> usize {

@@ -480,3 +480,38 @@ fn a_disk_that_hangs_gathers_no_answers() {
     solo.settle();
     assert_eq!(solo.take(), [(2, appended(1, 0))]);
 }
+
+/// A peer that lacks what it has acknowledged (an old copy of its disk, say), or that names no place
+/// before the one refused, is asked again with the next heartbeat, not without end at once.
+#[test]
+fn a_peer_that_takes_back_its_word_is_not_asked_at_once() {
+    let mut solo = Solo::leading(|builder| builder);
+    let conflict = |asked, hint| Body::Conflict {
+        asked: LogIndex(asked),
+        hint,
+        round: synod_raft::Round(0),
+    };
+    solo.raft.link(solo.now, n(2), Link::Up(LinkId(1)));
+    solo.pump();
+    assert_eq!(asks(&mut solo, 2), 1, "the probe behind what it had");
+    for _ in 0..3 {
+        solo.say(2, 1, conflict(1, at(0, 0)));
+        assert_eq!(asks(&mut solo, 2), 0);
+    }
+    solo.wait(ms(50));
+    assert_eq!(asks(&mut solo, 2), 1);
+
+    // The other way: it refuses whatever it is asked, and names a place no lower.
+    let mut solo = Solo::with(1, 3, |builder| builder.max_append_bytes(1));
+    solo.say(2, 1, append(at(0, 0), 1, 5, 0));
+    solo.settle();
+    solo.win(&[2, 3]);
+    solo.take();
+    let mut asked = 5;
+    for _ in 0..20 {
+        solo.say(2, 2, conflict(asked, at(9, 2)));
+        let sent = crate::solo::appends(&solo.take(), 2);
+        assert!(sent.iter().all(|(before, ..)| *before < asked), "{sent:?}");
+        asked = sent.last().map_or(asked, |(before, ..)| *before);
+    }
+}
