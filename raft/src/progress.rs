@@ -141,9 +141,11 @@ impl Peer {
     }
 
     /// Lets a probe go out again that was not answered for a heartbeat, and a piece of a snapshot
-    /// that was not answered for `patience`: its message or the answer was lost.
+    /// that was not answered for `patience`: its message or the answer was lost. Gives up one that
+    /// is taken out and has not answered for as long.
     pub(crate) fn retry(&mut self, now: Instant, patience: Duration) {
         self.stalled = false;
+        self.linked &= self.leaving.is_none() || now.since(self.heard) < patience;
         match &mut self.mode {
             Mode::Probe { waiting } if self.quiet => *waiting = false,
             Mode::Snapshot { waiting, since, .. } if now.since(*since) >= patience => {
@@ -180,6 +182,11 @@ impl Peer {
         self.matched = self.matched.max(matched);
         self.next = self.next.max(self.matched.next());
         news
+    }
+
+    /// The last entry of `end` that it is to have: nothing that comes after it was taken out.
+    pub(crate) fn end(&self, end: LogIndex) -> LogIndex {
+        self.leaving.map_or(end, |last| end.min(last))
     }
 
     /// Whether an append may go out now.

@@ -56,12 +56,9 @@ impl Leader {
         }
         let limits = &node.config.limits;
         let (messages, in_flight) = (limits.in_flight_messages, limits.in_flight_bytes);
-        while peer.next <= node.log.sealed() && peer.may_send(messages, in_flight) {
-            let sealed = node.log.sealed();
-            match node
-                .log
-                .read(peer.next, sealed, node.config.limits.append_bytes)
-            {
+        let (end, most) = (peer.end(node.log.sealed()), limits.append_bytes);
+        while peer.next <= end && peer.may_send(messages, in_flight) {
+            match node.log.read(peer.next, end, most) {
                 Some(entries) => send_entries(node, peer, entries, round),
                 None => fetch(node, peer),
             }
@@ -232,7 +229,7 @@ fn fetch(node: &mut Node, peer: &mut Peer) {
         let load = LogLoad::Entries {
             after,
             // Only what is durable has left memory (contract rule 8).
-            through: node.log.durable(),
+            through: peer.end(node.log.durable()),
             max_bytes: node.config.limits.append_bytes,
         };
         peer.load = Some(node.outbox.load(load));

@@ -515,3 +515,30 @@ fn a_peer_that_takes_back_its_word_is_not_asked_at_once() {
         asked = sent.last().map_or(asked, |(before, ..)| *before);
     }
 }
+
+/// One that is taken out gets nothing that comes after that, and is given up if it does not answer.
+#[test]
+fn one_that_is_taken_out_and_silent_is_given_up() {
+    let mut solo = Solo::leading(|builder| builder.learners([n(7)]));
+    solo.raft.link(solo.now, n(7), Link::Up(LinkId(1)));
+    solo.pump();
+    solo.say(7, 1, appended(1, 0));
+    let out = Change::RemoveLearner(n(7));
+    solo.raft.reconfigure(solo.now, out).unwrap();
+    solo.settle();
+    solo.propose("not for you");
+    solo.settle();
+    let sent = crate::solo::appends(&solo.take(), 7);
+    assert!(
+        sent.iter()
+            .all(|(before, count, _)| before + *count as u64 <= 2),
+        "{sent:?}"
+    );
+    for _ in 0..30 {
+        solo.wait(ms(50));
+        for peer in [2, 3] {
+            solo.say(peer, 1, appended(3, 0));
+        }
+    }
+    assert_eq!(solo.status().peers.len(), 2);
+}
