@@ -149,7 +149,7 @@ where
             self.accept(log, now, request);
         }
         busy |= self.poll_state_machine(cx, log, now)?;
-        busy |= self.poll_snapshots(cx, now);
+        busy |= self.poll_snapshots(cx, log, now);
         if let Stage::Running(applier) = &mut self.stage
             && applier.deadline().is_some_and(|at| at <= now)
         {

@@ -104,15 +104,15 @@ impl ConfigBuilder {
         self
     }
 
-    /// Takes a snapshot when this many entries have been committed since the last one. Default
-    /// 1,048,576.
+    /// Takes a snapshot when this many entries have been committed since the last one; while a peer
+    /// is being sent that one, only when there are three times as many. Default 1,048,576.
     pub const fn snapshot_every_entries(mut self, entries: u64) -> Self {
         self.0.snapshot_every_entries = Some(entries);
         self
     }
 
-    /// Takes a snapshot when this many bytes of log have been committed since the last one.
-    /// Default 256 MiB.
+    /// Takes a snapshot when this many bytes of log have been committed since the last one, or three
+    /// times as many as above. Default 256 MiB.
     pub const fn snapshot_every_bytes(mut self, bytes: u64) -> Self {
         self.0.snapshot_every_bytes = Some(bytes);
         self

@@ -5,7 +5,9 @@ use alloc::sync::Arc;
 use core::mem;
 use core::task::Context;
 
-use synod_core::{Committed, Instant, LogIndex, Refusal, ReplicatedLog, SnapshotMeta, Ticket};
+use synod_core::{
+    Committed, Instant, LogIndex, PeerStatus, Refusal, ReplicatedLog, SnapshotMeta, Ticket,
+};
 
 use super::app::{Closing, LogApp, Stage};
 use super::snapshots::Ended;
@@ -237,9 +239,17 @@ impl<L: ReplicatedLog> LogApp<L> {
     }
 
     /// Begins a snapshot if one is due, and moves the one under way on.
-    pub(super) fn poll_snapshots(&mut self, cx: &Context<'_>, now: Instant) -> bool {
+    pub(super) fn poll_snapshots(&mut self, cx: &Context<'_>, log: &L, now: Instant) -> bool
+    where
+        L: ReplicatedLog,
+    {
         let mut busy = false;
-        if self.snapshots.is_due(self.applied) {
+        let sending = || {
+            let status = log.status();
+            let lacks = |peer: &PeerStatus| peer.linked && peer.matched < status.compacted;
+            status.peers.iter().any(lacks)
+        };
+        if self.snapshots.is_due(self.applied, sending) {
             self.give(Job::Freeze, now);
             busy = true;
         } else if let Some(obstacle) = self.snapshots.obstacle(self.applied) {

@@ -50,7 +50,13 @@ pub(super) struct Snapshots {
     /// What has been committed since the last snapshot was begun.
     entries: u64,
     bytes: u64,
+    /// One was put off; asked again when this much has been committed.
+    again_at: (u64, u64),
 }
+
+/// How many times as much as the policy says may be committed before a snapshot takes the place of
+/// one that a peer is being sent.
+const PATIENCE: u64 = 3;
 
 /// How a snapshot ended.
 pub(super) enum Ended {
@@ -69,6 +75,7 @@ impl Snapshots {
             askers: Vec::new(),
             entries: 0,
             bytes: 0,
+            again_at: (0, 0),
         }
     }
 
@@ -88,21 +95,43 @@ impl Snapshots {
     }
 
     /// Whether to ask the state machine, which has applied `applied`, to freeze now. Then
-    /// [`frozen`](Self::frozen) must follow.
-    pub(super) fn is_due(&mut self, applied: LogIndex) -> bool {
-        let by_policy = self.every_entries.is_some_and(|n| self.entries >= n)
-            || self.every_bytes.is_some_and(|n| self.bytes >= n);
-        let wanted = by_policy || !self.askers.is_empty();
-        if !matches!(self.taking, Taking::Idle) || !wanted {
+    /// [`frozen`](Self::frozen) must follow. `sending` says whether a peer is being sent the last
+    /// snapshot: a new one would make it begin again, and if the log grows faster than a snapshot
+    /// travels, for ever.
+    pub(super) fn is_due(&mut self, applied: LogIndex, sending: impl FnOnce() -> bool) -> bool {
+        if !matches!(self.taking, Taking::Idle) || applied == LogIndex::START {
             return false;
         }
-        if applied == LogIndex::START {
-            return false;
+        if self.askers.is_empty() {
+            let patient = self.reaches(PATIENCE);
+            let asked = self.entries < self.again_at.0 && self.bytes < self.again_at.1;
+            if !self.reaches(1) || (asked && !patient) {
+                return false;
+            }
+            if !patient && sending() {
+                let later = |now: u64, every: Option<u64>| {
+                    every.map_or(u64::MAX, |n| now.saturating_add(n.div_ceil(8)))
+                };
+                self.again_at = (
+                    later(self.entries, self.every_entries),
+                    later(self.bytes, self.every_bytes),
+                );
+                return false;
+            }
         }
         self.taking = Taking::Freezing;
         self.entries = 0;
         self.bytes = 0;
+        self.again_at = (0, 0);
         true
+    }
+
+    /// Whether `times` as much has been committed as the policy says.
+    fn reaches(&self, times: u64) -> bool {
+        let reached = |count: u64, every: Option<u64>| {
+            every.is_some_and(|n| count >= n.saturating_mul(times))
+        };
+        reached(self.entries, self.every_entries) || reached(self.bytes, self.every_bytes)
     }
 
     /// Why those who asked cannot have a snapshot now, if that is so.
@@ -249,5 +278,57 @@ impl Storing {
             offset,
             chunk,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshots() -> Snapshots {
+        let config = Config::builder()
+            .snapshot_every_entries(80)
+            .snapshot_every_bytes(1 << 20);
+        Snapshots::new(&config.build().expect("these settings are valid"))
+    }
+
+    #[test]
+    fn a_snapshot_is_put_off_while_a_peer_is_sent_the_last_one() {
+        let mut snapshots = snapshots();
+        snapshots.count(79, 0);
+        assert!(!snapshots.is_due(LogIndex(79), || unreachable!("not due")));
+        snapshots.count(1, 0);
+        let mut asked = 0;
+        for entries in 80..240 {
+            let due = snapshots.is_due(LogIndex(entries), || {
+                asked += 1;
+                true
+            });
+            assert!(!due, "put off");
+            snapshots.count(1, 1);
+        }
+        assert_eq!(asked, 16, "not asked at each turn");
+        assert!(
+            snapshots.is_due(LogIndex(240), || unreachable!("too late to ask")),
+            "the log does not grow for ever"
+        );
+    }
+
+    #[test]
+    fn a_snapshot_that_was_put_off_is_taken_when_the_peer_has_the_last_one() {
+        let mut snapshots = snapshots();
+        snapshots.count(80, 0);
+        assert!(!snapshots.is_due(LogIndex(80), || true));
+        snapshots.count(10, 0);
+        assert!(snapshots.is_due(LogIndex(90), || false));
+    }
+
+    #[test]
+    fn bytes_count_as_entries_do() {
+        let mut snapshots = snapshots();
+        snapshots.count(1, 1 << 20);
+        assert!(!snapshots.is_due(LogIndex(1), || true));
+        snapshots.count(1, 1 << 17);
+        assert!(snapshots.is_due(LogIndex(2), || false));
     }
 }
