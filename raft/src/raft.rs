@@ -393,7 +393,7 @@ impl Machine for Raft {
             self.flush();
         }
         if self.node.stopped && !self.node.outbox.has_ready() {
-            // Nothing is written or sent any more.
+            // Nothing new is written or sent. What was ready, or waits for a write under way, was true.
             return None;
         }
         self.node.outbox.poll()
