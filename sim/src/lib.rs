@@ -14,6 +14,7 @@ mod plan;
 mod report;
 mod schedule;
 mod sessions;
+mod shrink;
 mod simulation;
 mod subject;
 pub mod trace;
@@ -28,5 +29,6 @@ pub use plan::{
 };
 pub use report::{Failure, Marks, Report};
 pub use schedule::{Incident, Kind, NoIncident, Schedule};
+pub use shrink::{Effort, Shrunk};
 pub use simulation::Simulation;
 pub use subject::{Bounds, Framed, Start, Subject, Wire};

@@ -26,7 +26,8 @@ pub trait Subject: Sync {
     /// If the node refuses to start: a failure of the run.
     fn start(&self, start: Start<'_>) -> Self::Log;
 
-    /// Checks the invariants of one node alone; called after every step.
+    /// Checks the invariants of one node alone; called after every step while its log is
+    /// short; the longer the log, the more steps pass in between (one for 16 entries).
     ///
     /// # Panics
     ///

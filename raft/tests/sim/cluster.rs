@@ -153,6 +153,11 @@ impl Settings {
         };
         // One entry at a time is too slow for a follower that has much to catch up with.
         let each_second = 1_000_000_000 / plan.round_trip().max(1);
+        // One message for each entry is no test of many operations, only a slow one.
+        if plan.demand() > 150 {
+            drawn.append = drawn.append.max(1_000);
+            drawn.messages = drawn.messages.max(2);
+        }
         let entries = drawn.append.div_ceil(200).max(1) * drawn.messages.min(drawn.window);
         if each_second * entries as u64 / 4 < plan.demand() {
             drawn.append = drawn.append.max(5_000);

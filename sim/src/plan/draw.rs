@@ -71,13 +71,13 @@ impl Plan {
                 chunk: one_of(rng, &[16, 100, 4_096]),
             },
             work: Workload {
-                clients: rng.within(1, 10),
+                clients: one_of(rng, &[1, 2, 4, 8, 12, 16, 24, 48]),
                 keys: rng.within(1, 5),
-                reads_per_million: rng.within(100_000, 700_000) as u32,
+                reads_per_million: rng.within(100_000, 900_000) as u32,
                 padding: one_of(rng, &[1, 1, 8, 100]),
             },
             burst,
-            think: one_of(rng, &[ms(0, 2), ms(0, 15), ms(1, 50), ms(10, 150), ms(50, 500)]),
+            think: one_of(rng, &[ms(0, 2), ms(0, 5), ms(0, 15), ms(1, 50), ms(10, 300)]),
             patience: one_of(rng, &[ms(50, 300), ms(300, 1_500)]),
             lost_answers_per_million: sometimes(rng, 100_000),
         };
@@ -85,11 +85,18 @@ impl Plan {
         plan
     }
 
+    /// The most operations a second, over all clients but those of bursts.
+    const MOST: u64 = 1_200;
+
     /// Takes back what no disk or state machine could ever keep up with: a cluster that is busy for
     /// ever proves nothing, and would be blamed for it.
     fn relieve(&mut self) {
         let busy = |took: Span, each: u64| took.mean() * each;
         let second = Duration::from_secs(1).as_nanos() as u64;
+        while self.demand() > Self::MOST {
+            self.think.low += second / 1_000;
+            self.think.high += second / 1_000;
+        }
         // A state machine may be given one entry at a time.
         if busy(self.machine.apply, self.demand()) > second / 4 {
             self.machine.apply = Span::micros(0, 100);
@@ -160,7 +167,7 @@ impl FaultPlan {
         kinds.retain(|fault| budget.allows(*fault));
         rng.shuffle(&mut kinds);
         kinds.truncate(rng.within(1, 7) as usize);
-        let rhythms = [ms(2, 40), ms(10, 150), ms(50, 600), ms(200, 2_000), ms(1_000, 6_000)];
+        let rhythms = [ms(2, 40), ms(10, 150), ms(30, 300), ms(100, 1_000), ms(1_000, 6_000)];
         let every = one_of(rng, &rhythms);
         // What comes often is over soon, or nothing but faults would be left.
         let often = every.high <= 150_000_000;

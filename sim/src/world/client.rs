@@ -133,8 +133,8 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let (asked, bytes) = match self.app.request(&op) {
             Request::Command(bytes) => (Asked::Command, bytes),
             Request::Query(bytes) => match rng.below(10) {
-                0 => (Asked::Stale, bytes),
-                1..3 => (Asked::Session, bytes),
+                0..2 => (Asked::Stale, bytes),
+                2..5 => (Asked::Session, bytes),
                 _ => (Asked::Linearizable, bytes),
             },
         };
@@ -231,8 +231,10 @@ impl<S: Subject, A: Application> World<'_, S, A> {
                     self.marks.add("requests rejected as too many");
                 }
                 self.marks.add("requests rejected");
-                self.clients[client].hint = self.known(rejected.leader);
-                self.client_later(client, 80 * MILLI);
+                let known = self.known(rejected.leader).filter(|leader| *leader != node);
+                self.clients[client].hint = known;
+                let pause = if known.is_some() { 4 } else { 80 };
+                self.client_later(client, pause * MILLI);
             }
         }
         self.stirred(node);
