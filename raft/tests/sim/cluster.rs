@@ -154,7 +154,7 @@ impl Settings {
         // One entry at a time is too slow for a follower that has much to catch up with.
         let each_second = 1_000_000_000 / plan.round_trip().max(1);
         // One message for each entry is no test of many operations, only a slow one.
-        if plan.demand() > 150 {
+        if plan.demand() > 400 {
             drawn.append = drawn.append.max(1_000);
             drawn.messages = drawn.messages.max(2);
         }

@@ -49,7 +49,8 @@ impl Plan {
             NodeId(id)
         });
         let nodes = nodes.collect();
-        let burst = if faults.kinds.contains(&Fault::Burst) {
+        let bursts = [Fault::Burst, Fault::IsolateLeader];
+        let burst = if faults.kinds.iter().any(|fault| bursts.contains(fault)) {
             rng.within(5, 40)
         } else {
             0

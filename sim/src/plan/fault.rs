@@ -73,12 +73,15 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, the more telling ones more often.
-    pub(super) const ALL: [Self; 24] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::Crash,
+        Self::CrashLeader,
         Self::CrashLeader,
         Self::CrashLeader,
         Self::CrashAll,
         Self::Isolate,
+        Self::IsolateLeader,
+        Self::IsolateLeader,
         Self::IsolateLeader,
         Self::IsolateLeader,
         Self::OneWay,

@@ -24,7 +24,7 @@ pub(super) struct Client<Op> {
     /// What it has seen of the log.
     seen: LogIndex,
     /// The node that it was sent to.
-    hint: Option<usize>,
+    pub(super) hint: Option<usize>,
     /// How many operations are left to it; `None` for no end.
     pub(super) turns: Option<u64>,
     rng: Rng,

@@ -33,12 +33,26 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let other = rng.below(size as u64) as usize;
         let outage = self.plan.faults.outage.draw(rng);
         let leader = self.leader().unwrap_or(any);
+        // A leader that nobody hears is most telling once another one is there.
+        let long = rng.chance(500_000);
+        let while_others_elect = if long {
+            outage.max(rng.within(300 * MILLI, 1_500 * MILLI))
+        } else {
+            outage
+        };
         match kind {
             Fault::Crash => self.arm(any, rng),
             Fault::CrashLeader => self.arm(leader, rng),
             Fault::CrashAll => (0..size).for_each(|node| self.arm(node, rng)),
             Fault::Isolate => self.isolate(any, outage),
-            Fault::IsolateLeader => self.isolate(leader, outage),
+            Fault::IsolateLeader => {
+                self.isolate(leader, while_others_elect);
+                // It goes on taking things on that will never be committed: a long log that must
+                // not win against a shorter, later one.
+                if long {
+                    self.burst(Some(leader), rng);
+                }
+            }
             Fault::OneWay => {
                 let deaf = rng.chance(500_000);
                 let ways = (0..size).filter(|other| *other != any);
@@ -65,7 +79,8 @@ impl<S: Subject, A: Application> World<'_, S, A> {
                 }
             }
             Fault::Pair | Fault::Flap | Fault::SlowLink => {}
-            Fault::Pause => self.pause(if rng.chance(300_000) { leader } else { any }, outage),
+            Fault::Pause if rng.chance(300_000) => self.pause(leader, while_others_elect),
+            Fault::Pause => self.pause(any, outage),
             Fault::Jump => self.jump(any, rng),
             Fault::SlowDisk => {
                 self.strike("slow disks");
@@ -78,7 +93,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             }
             Fault::LostDisk => self.lose_disk(any, false),
             Fault::Rot => self.rot(any, rng),
-            Fault::Burst => self.burst(rng),
+            Fault::Burst => self.burst(None, rng),
             Fault::Learner => self.change_learners(rng),
             Fault::Transfer => {
                 let (now, to) = (self.local(leader), self.id(any));
@@ -202,13 +217,14 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         }
     }
 
-    /// Many clients ask at once, more than limits allow.
-    fn burst(&mut self, rng: &mut Rng) {
+    /// Many clients ask at once, maybe one node, more than limits allow.
+    fn burst(&mut self, node: Option<usize>, rng: &mut Rng) {
         self.strike("bursts");
         let steady = self.plan.work.clients as usize;
         for client in steady..self.clients.len() {
             if self.clients[client].is_done() {
                 self.clients[client].turns = Some(rng.within(1, 3));
+                self.clients[client].hint = node;
                 self.client_later(client, 2 * MILLI);
             }
         }
