@@ -141,7 +141,8 @@ impl Campaign {
         });
         let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
         summary.wall = started.elapsed();
-        if let (Some((_, failure, _)), None, Some(effort)) = (&summary.failure, &only, self.effort) {
+        if let (Some((_, failure, _)), None, Some(effort)) = (&summary.failure, &only, self.effort)
+        {
             let seed = failure.plan.seed;
             summary.shrunk = simulation.shrink(seed, effort).map(|mut shrunk| {
                 let failure = recorded(simulation, seed, &shrunk.schedule, shrunk.failure);

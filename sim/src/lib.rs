@@ -22,11 +22,9 @@ mod world;
 
 pub use application::{Application, Request, Workload};
 pub use campaign::{Campaign, Summary};
-pub use kv::{Kv, KvStore};
 pub use device::{Device, Reopened, at_once};
-pub use plan::{
-    Budget, DiskPlan, Fault, FaultPlan, MachinePlan, NetworkPlan, Plan, Span,
-};
+pub use kv::{Kv, KvStore};
+pub use plan::{Budget, DiskPlan, Fault, FaultPlan, MachinePlan, NetworkPlan, Plan, Span};
 pub use report::{Failure, Marks, Report};
 pub use schedule::{Incident, Kind, NoIncident, Schedule};
 pub use shrink::{Effort, Shrunk};

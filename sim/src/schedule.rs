@@ -205,7 +205,14 @@ mod tests {
             let incident = Incident::new(kind, k, 3, 70_000);
             assert_eq!(incident.to_string().parse(), Ok(incident));
         }
-        for bad in ["", "lost", "lost.1.2", "lost.1.2.x", "lost.1.2.3.4", "none.1.2.3"] {
+        for bad in [
+            "",
+            "lost",
+            "lost.1.2",
+            "lost.1.2.x",
+            "lost.1.2.3.4",
+            "none.1.2.3",
+        ] {
             assert!(bad.parse::<Incident>().is_err(), "{bad}");
         }
         let schedule = Schedule::parse("fault.0.0.3, op.2.0.17").unwrap();

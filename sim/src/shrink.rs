@@ -127,7 +127,12 @@ impl<S: Subject, A: Application> Shrinker<'_, S, A> {
                 self.without(|one| one.kind == kind);
             }
         }
-        let mut groups: Vec<_> = self.best.incidents.iter().map(|i| (i.kind, i.one)).collect();
+        let mut groups: Vec<_> = self
+            .best
+            .incidents
+            .iter()
+            .map(|i| (i.kind, i.one))
+            .collect();
         groups.sort_unstable();
         groups.dedup();
         for group in groups {

@@ -163,7 +163,10 @@ impl<M: Encode + Decode> Wire<M> for Framed {
         let told = |error: synod_core::DecodeError| error.to_string();
         let (group, body) = read_frame(&mut bytes, Self::LIMIT).map_err(told)?;
         if group != self.0 || !bytes.is_empty() {
-            return Err(format!("a frame of {group} with {} more bytes", bytes.len()));
+            return Err(format!(
+                "a frame of {group} with {} more bytes",
+                bytes.len()
+            ));
         }
         M::decode_all(body).map_err(told)
     }

@@ -32,7 +32,11 @@ fn each_planted_bug_is_found() {
     for bug in bugs {
         let mut found = Vec::new();
         for k in 0..bases {
-            let base = format!("{}{}", seeds::base(), if k == 0 { String::new() } else { k.to_string() });
+            let base = format!(
+                "{}{}",
+                seeds::base(),
+                if k == 0 { String::new() } else { k.to_string() }
+            );
             let campaign = Campaign::new(&base, BUDGET).shrink(None);
             let summary = campaign.run(&plant(bug));
             match summary.failure {
@@ -76,7 +80,11 @@ fn without_a_bug_the_same_seeds_pass() {
 /// A failure is made small: the same rule breaks, by far less.
 #[test]
 fn a_failure_shrinks_to_what_it_needs() {
-    for bug in [Bug::MajorityMinusOne, Bug::VoteNotPersisted, Bug::ReadUnconfirmed] {
+    for bug in [
+        Bug::MajorityMinusOne,
+        Bug::VoteNotPersisted,
+        Bug::ReadUnconfirmed,
+    ] {
         let simulation = plant(bug);
         let campaign = Campaign::new(&seeds::base(), BUDGET).shrink(None);
         let (_, failure, _) = campaign.run(&simulation).failure.expect("it is found");

@@ -78,7 +78,10 @@ impl Plan {
                 padding: one_of(rng, &[1, 1, 8, 100]),
             },
             burst,
-            think: one_of(rng, &[ms(0, 2), ms(0, 5), ms(0, 15), ms(1, 50), ms(10, 300)]),
+            think: one_of(
+                rng,
+                &[ms(0, 2), ms(0, 5), ms(0, 15), ms(1, 50), ms(10, 300)],
+            ),
             patience: one_of(rng, &[ms(50, 300), ms(300, 1_500)]),
             lost_answers_per_million: sometimes(rng, 100_000),
         };
@@ -168,7 +171,13 @@ impl FaultPlan {
         kinds.retain(|fault| budget.allows(*fault));
         rng.shuffle(&mut kinds);
         kinds.truncate(rng.within(1, 7) as usize);
-        let rhythms = [ms(2, 40), ms(10, 150), ms(30, 300), ms(100, 1_000), ms(1_000, 6_000)];
+        let rhythms = [
+            ms(2, 40),
+            ms(10, 150),
+            ms(30, 300),
+            ms(100, 1_000),
+            ms(1_000, 6_000),
+        ];
         let every = one_of(rng, &rhythms);
         // What comes often is over soon, or nothing but faults would be left.
         let often = every.high <= 150_000_000;

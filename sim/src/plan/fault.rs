@@ -107,8 +107,8 @@ impl Fault {
 /// What a protocol promises to survive: no plan goes beyond it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Budget {
-    /// How many founding nodes may lose their disk or find it damaged, over a whole run. They are
-    /// left out when the cluster comes to rest, and what only they held must not matter.
+    /// How many founding nodes may lose their disk or find it damaged, over a whole run, once all
+    /// others have met them and have made that durable. They are left out when the cluster comes to rest, and what only they held must not matter.
     pub lost_disks: usize,
     /// How many nodes besides may be added and removed as learners.
     pub learners: usize,

@@ -89,6 +89,9 @@ mod tests {
 
     #[test]
     fn text_stays_text() {
-        assert_eq!(quoted("a\"\\\n</script>"), r#""a\"\\\u000a\u003c/script\u003e""#);
+        assert_eq!(
+            quoted("a\"\\\n</script>"),
+            r#""a\"\\\u000a\u003c/script\u003e""#
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! Clients: each has one operation under way, and repeats it elsewhere until it is answered.
 
 use bytes::Bytes;
-use synod_core::{LogIndex, ReadLevel, Refusal, Rejected, ReplicatedLog, Rng, SessionToken, Ticket};
+use synod_core::{
+    LogIndex, ReadLevel, Refusal, Rejected, ReplicatedLog, Rng, SessionToken, Ticket,
+};
 
 use super::{Kind, MILLI, SECOND, World};
 use crate::application::{Application, Request};
@@ -191,15 +193,15 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let hint = state.hint.take();
         // Who is no member has nothing to say; it is asked now and then, and not at the end.
         let all = !self.calm && state.rng.chance(100_000);
-        let asked = if all { self.nodes.len() } else { self.plan.voters };
+        let asked = if all {
+            self.nodes.len()
+        } else {
+            self.plan.voters
+        };
         let any = state.rng.below(asked as u64) as usize;
         let hinted = !self.calm && state.rng.chance(700_000);
         self.client_later(client, patience.min(GIVE_UP));
-        let node = if hinted {
-            hint.unwrap_or(any)
-        } else {
-            any
-        };
+        let node = if hinted { hint.unwrap_or(any) } else { any };
         if self.nodes[node].up.is_none() {
             return self.client_later(client, 20 * MILLI);
         }

@@ -7,14 +7,57 @@ use crate::application::Application;
 use crate::subject::Subject;
 use crate::trace::{What, Who, note};
 
+/// What a node knows of a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Acquaintance {
+    /// Nothing that would survive.
+    None,
+    /// It has heard of it, and knows it for good once this write is durable.
+    WithWrite(u64),
+    /// It knows it for good.
+    Durable,
+}
+
 impl<S: Subject, A: Application> World<'_, S, A> {
-    /// Whether this node may still lose its disk: the protocol promises to survive so many.
+    /// Whether this node may still lose its disk: the protocol promises to survive so many, once
+    /// all others have met it and have made a note of that.
     fn within_budget(&self, i: usize) -> bool {
-        // Whoever has not been up for a while may not be known to all others yet, nor old acquaintance
-        // durable: the promise is about members of a running cluster.
+        let knows = |other: usize| {
+            other == i
+                || self.stored[other].lost > 0
+                || self.nodes[other].met[i] == Acquaintance::Durable
+        };
         i < self.plan.voters
             && self.stored[i].lost == 0
             && self.lost_disks < self.plan.lost_disks
+            && (0..self.plan.voters).all(knows)
+    }
+
+    /// A message of `from` has arrived: whoever hears of a peer for the first time notes who it is
+    /// with its next write.
+    pub(super) fn meets(&mut self, node: usize, from: usize) {
+        let node = &mut self.nodes[node];
+        if node.met[from] == Acquaintance::None {
+            node.met[from] = Acquaintance::WithWrite(node.persists + 1);
+        }
+    }
+
+    /// This write of the machine's, by its place among all of its lives, is durable.
+    pub(super) fn has_noted(&mut self, node: usize, write: u64) {
+        for met in &mut self.nodes[node].met {
+            if matches!(*met, Acquaintance::WithWrite(needed) if needed <= write) {
+                *met = Acquaintance::Durable;
+            }
+        }
+    }
+
+    /// What was not durable is forgotten.
+    pub(super) fn forgets(&mut self, node: usize, all: bool) {
+        for met in &mut self.nodes[node].met {
+            if all || *met != Acquaintance::Durable {
+                *met = Acquaintance::None;
+            }
+        }
     }
 
     /// A node crashes, and comes back under its name with an empty disk.
@@ -35,6 +78,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let seed = synod_core::mix(self.plan.seed, 1_000 + i as u64);
         self.nodes[i].device = self.subject.device(self.plan.nodes[i], seed);
         self.nodes[i].kept = None;
+        self.forgets(i, true);
     }
 
     /// A node crashes, and its disk is damaged meanwhile: its storage will say so.
@@ -64,7 +108,12 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             return false;
         };
         self.marks.add("starts refused");
-        note!(self, Who::Node(i), What::Fault, "cannot read its disk, and does not start");
+        note!(
+            self,
+            Who::Node(i),
+            What::Fault,
+            "cannot read its disk, and does not start"
+        );
         if replaced {
             self.lose_disk(i, true);
             let at = self.now + 10 * MILLI;

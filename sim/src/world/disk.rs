@@ -27,8 +27,8 @@ pub(super) struct Job {
 /// Who is told when a job is done.
 #[derive(Debug)]
 enum Done {
-    /// The machine, of its write.
-    Write(WriteId),
+    /// The machine, of its write, and which one that is in all of its lives.
+    Write(WriteId, u64),
     /// Whoever takes a snapshot of the state machine, of a piece of it.
     Piece,
     /// The machine, of a snapshot of its state machine.
@@ -40,12 +40,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let Some(up) = &self.nodes[i].up else { return };
         let status = up.log.status();
         let records: Vec<LogRecord> = records.into_iter().collect();
-        note!(
-            self,
-            Who::Node(i),
-            What::Disk,
-            "writes {write} {records:?}"
-        );
+        note!(self, Who::Node(i), What::Disk, "writes {write} {records:?}");
         for record in &records {
             match record {
                 LogRecord::Truncate { .. } => self.marks.add("truncations"),
@@ -57,20 +52,23 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         self.observe(|observer, cluster| observer.writes(i, &status, &records, cluster));
         let promises = records.iter().any(|r| matches!(r, LogRecord::State(_)));
         let chance = self.plan.faults.promise_crash_per_million;
-        if promises
-            && let Some(mut rng) = self.strikes(Kind::PromiseCrash, (i, 0), write.0, chance)
+        if promises && let Some(mut rng) = self.strikes(Kind::PromiseCrash, (i, 0), write.0, chance)
         {
             let outputs = 1 + rng.below(5);
             self.nodes[i].crash_in.get_or_insert(outputs);
         }
         let jobs = self.nodes[i].disk.0.iter();
-        let under_way = jobs.filter(|job| matches!(job.done, Done::Write(_))).count();
+        let under_way = jobs
+            .filter(|job| matches!(job.done, Done::Write(..)))
+            .count();
         let (id, most) = (self.id(i), self.bounds.writes);
         let kept = ensure(under_way < most, "writes under way are bounded", || {
             format!("{id} has {under_way} under way and begins another one, the limit is {most}")
         });
         self.must(kept);
-        self.enqueue(i, records, Done::Write(write));
+        self.nodes[i].persists += 1;
+        let place = self.nodes[i].persists;
+        self.enqueue(i, records, Done::Write(write, place));
     }
 
     fn enqueue(&mut self, i: usize, records: Vec<LogRecord>, done: Done) {
@@ -150,12 +148,15 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         if !self.nodes[i].disk.0.is_empty() {
             self.next_job(i);
         }
+        if let Done::Write(_, place) = job.done {
+            self.has_noted(i, place);
+        }
         let now = self.local(i);
         let Some(up) = &mut self.nodes[i].up else {
             return;
         };
         match job.done {
-            Done::Write(write) => up.log.persisted(now, write),
+            Done::Write(write, _) => up.log.persisted(now, write),
             Done::Piece => return self.stage(i),
             Done::Snapshot(meta) => {
                 up.replica.staging = None;
@@ -368,7 +369,6 @@ fn is_found(found: &Restored, image: &LogImage) -> bool {
         let numbered = entries.as_slice().iter().zip(entries.first().0..);
         numbered.map(|(entry, index)| (index, entries.stamp(), entry))
     });
-    same && tail.all(|(index, stamp, entry)| {
-        image.get(synod_core::LogIndex(index)) == Some((stamp, entry))
-    })
+    same && tail
+        .all(|(index, stamp, entry)| image.get(synod_core::LogIndex(index)) == Some((stamp, entry)))
 }

@@ -247,7 +247,12 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         match log.reconfigure(now, change.clone()) {
             Ok(ticket) => {
                 self.strike("learners changed");
-                note!(self, Who::Node(leader), What::Detail, "is asked: {change:?}");
+                note!(
+                    self,
+                    Who::Node(leader),
+                    What::Detail,
+                    "is asked: {change:?}"
+                );
                 self.expect_nobody(leader, ticket);
             }
             Err(_) => self.marks.add("learner changes refused"),

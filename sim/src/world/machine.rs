@@ -8,8 +8,8 @@ use synod_core::{
 };
 
 use super::client::{Asked, Waiter};
-use super::disk::Staging;
 use super::committed::hash_of;
+use super::disk::Staging;
 use super::{Detail, Happening, Kind, MILLI, World};
 use crate::application::Application;
 use crate::check::{Breach, ensure};

@@ -312,7 +312,10 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             }
             Ok(message) => {
                 let evidence = format!("{:?} arrives as {message:?}", envelope.message);
-                self.fail(Breach::new("a message arrives as it was sent or not at all", evidence));
+                self.fail(Breach::new(
+                    "a message arrives as it was sent or not at all",
+                    evidence,
+                ));
             }
             Err(error) => {
                 note!(
@@ -368,6 +371,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let now = self.local(to);
         if let Some(log) = self.log(to) {
             log.step(now, envelope);
+            self.meets(to, from);
             self.stirred(to);
         }
     }

@@ -5,6 +5,7 @@ use synod_core::{
     Status,
 };
 
+use super::damage::Acquaintance;
 use super::disk::Jobs;
 use super::machine::Replica;
 use super::{Detail, Happening, Kind, MILLI, Message, SECOND, World};
@@ -45,6 +46,10 @@ pub(super) struct Node<L, M> {
     pub(super) slow_disk: (u64, u64),
     /// Until when its disk is full.
     pub(super) full_until: u64,
+    /// Whom it has met.
+    pub(super) met: Vec<Acquaintance>,
+    /// How many writes its machines have asked for.
+    pub(super) persists: u64,
     /// How many writes its disk has begun.
     pub(super) writes: u64,
     /// How often it has stood or led.
@@ -96,6 +101,8 @@ impl<L, M> Node<L, M> {
             retired: false,
             slow_disk: (0, 0),
             full_until: 0,
+            met: vec![Acquaintance::None; size],
+            persists: 0,
             writes: 0,
             roles: 0,
             ends: vec![End::default(); size],
@@ -242,6 +249,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             return;
         };
         self.tear(i);
+        self.forgets(i, false);
         let Running { mut replica, .. } = up;
         for waiter in replica.crash() {
             self.ask_again(waiter, 5 * MILLI);
@@ -369,7 +377,11 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let in_flight = in_flight.max().unwrap_or(0);
         // What a new leader inherits is more than it would take on, and must not grow.
         let (era, before) = self.nodes[i].uncommitted;
-        let inherited = if era == status.era { before } else { usize::MAX };
+        let inherited = if era == status.era {
+            before
+        } else {
+            usize::MAX
+        };
         if status.role == Role::Leader {
             self.nodes[i].uncommitted = (status.era, status.uncommitted_bytes);
         }

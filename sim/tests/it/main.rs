@@ -11,3 +11,4 @@ mod picture;
 mod register;
 mod script;
 mod session;
+mod trace;
