@@ -140,7 +140,9 @@ impl Leader {
             return node.drop_message();
         };
         let Some(peer) = self.peer(from) else {
-            let outcome = Outcome::Refused(Denial::NotLeader);
+            // Not refused: by the time that a copy of the same message arrives it may be a member
+            // again, and then the copy is taken on.
+            let outcome = Outcome::Unknown;
             return node.send(
                 from,
                 Body::Proposed {
