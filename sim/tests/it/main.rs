@@ -12,3 +12,4 @@ mod register;
 mod script;
 mod session;
 mod trace;
+mod wal;
