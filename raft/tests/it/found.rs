@@ -175,9 +175,7 @@ fn a_stale_read_between_two_that_gather_has_a_ticket_of_its_own() {
     cluster.run(ms(500));
     let events = &cluster.server(follower.0).events;
     for ticket in tickets {
-        let answers = |event: &&synod_raft::Event| {
-            matches!(event, LogEvent::Read { ticket: of, .. } if *of == ticket)
-        };
+        let answers = |event: &&synod_raft::Event| matches!(event, LogEvent::Read { ticket: of, .. } if *of == ticket);
         assert_eq!(events.iter().filter(answers).count(), 1, "{ticket}");
     }
 }

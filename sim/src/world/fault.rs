@@ -261,7 +261,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
     }
 
     /// How long a node is down that crashes now.
-    pub(super) fn downtime(&mut self, node: usize) -> u64 {
+    pub(super) fn downtime(&self, node: usize) -> u64 {
         if self.calm {
             return 10 * MILLI;
         }

@@ -1,5 +1,8 @@
 //! Pictures of a run.
 
+extern crate alloc;
+
+use alloc::collections::BTreeMap;
 use core::iter::Peekable;
 use core::str::Chars;
 
@@ -85,7 +88,7 @@ fn the_log_for_shiviz_is_as_its_manual_asks() {
     assert_eq!(SHIVIZ_PARSER, r"(?<host>\S*) (?<clock>{.*})\n(?<event>.*)");
     let trace = trace();
     let log = trace.shiviz();
-    let mut own = std::collections::BTreeMap::new();
+    let mut own = BTreeMap::new();
     let mut lines = log.lines();
     let mut events = 0;
     while let Some(first) = lines.next() {

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use synod_core::{Batch, LogLoad, LogLoaded, LogRecord, NodeId, Restored, Rng, StorageError};
 use synod_node::wal::sim_files::{Fault, SimFiles};
-use synod_node::wal::{Engine, Files, WalConfig};
+use synod_node::wal::{Engine, WalConfig};
 use synod_raft::{Config, Raft};
 use synod_sim::{Budget, Campaign, Device, Kv, Simulation, Start, Subject};
 
