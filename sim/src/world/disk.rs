@@ -231,8 +231,14 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         self.nodes[i].damaged = None;
         let records = core::mem::take(&mut self.nodes[i].unsynced);
         let stored = &mut self.stored[i];
-        stored.image.restart();
-        let mut expected = stored.image.clone();
+        let restarted = |image: &LogImage| {
+            let mut image = image.clone();
+            image.restart();
+            image
+        };
+        // What was being staged goes on in the records under way, and is forgotten at the end.
+        let mut grown = stored.image.clone();
+        let mut expected = restarted(&grown);
         let mut records = records.into_iter();
         while !is_found(&found, &expected) {
             let Some(record) = records.next() else {
@@ -242,12 +248,12 @@ impl<S: Subject, A: Application> World<'_, S, A> {
                 self.fail(Breach::new(rule, evidence));
                 return None;
             };
-            if let Err(error) = expected.apply(record) {
+            if let Err(error) = grown.apply(record) {
                 let evidence = format!("{}: {error}", stored.id);
                 self.fail(Breach::new("every prefix of a write is safe", evidence));
                 return None;
             }
-            expected.restart();
+            expected = restarted(&grown);
         }
         stored.image = expected.clone();
         stored.shadow = expected;
