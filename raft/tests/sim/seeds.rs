@@ -20,7 +20,7 @@ const MARKS: &[(&str, u64)] = &[
     ("disks lost", 20),
     ("elections won", 2_000),
     ("full disks", 2_000),
-    ("learners changed", 400),
+    ("learners changed", 50),
     ("links broken", 1_000),
     ("links closed for damage", 300),
     ("loads", 20_000),

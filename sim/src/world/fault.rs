@@ -238,12 +238,20 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let spare = rng.within(self.plan.voters as u64, size as u64 - 1) as usize;
         let now = self.local(leader);
         let id = self.id(spare);
-        let Some(log) = self.log(leader) else { return };
-        let change = if log.status().learners.contains(&id) {
+        let Some(up) = &self.nodes[leader].up else {
+            return;
+        };
+        let change = if up.log.status().learners.contains(&id) {
             Change::RemoveLearner(id)
+        } else if self.nodes[spare].joined {
+            // Each is added once: a leader forgets what it took on from one that is taken out, and
+            // takes a late copy on again if that comes back in the same term.
+            return;
         } else {
+            self.nodes[spare].joined = true;
             Change::AddLearner(id)
         };
+        let Some(log) = self.log(leader) else { return };
         match log.reconfigure(now, change.clone()) {
             Ok(ticket) => {
                 self.strike("learners changed");
