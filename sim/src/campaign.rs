@@ -11,6 +11,8 @@ use synod_core::mix;
 
 use crate::application::Application;
 use crate::report::{Failure, Marks, Report};
+use crate::schedule::Schedule;
+use crate::shrink::{Effort, Shrunk};
 use crate::simulation::Simulation;
 use crate::subject::Subject;
 
@@ -22,6 +24,7 @@ pub struct Campaign {
     kept: Vec<u64>,
     threads: usize,
     command: String,
+    effort: Option<Effort>,
 }
 
 impl Campaign {
@@ -36,6 +39,7 @@ impl Campaign {
             kept: Vec::new(),
             threads: thread::available_parallelism().map_or(1, usize::from),
             command: String::from("SYNOD_SEED={seed} cargo test"),
+            effort: Some(Effort::default()),
         }
     }
 
@@ -77,6 +81,13 @@ impl Campaign {
         self
     }
 
+    /// How much may be spent on making a failure small; `None` leaves it as it is.
+    #[must_use]
+    pub const fn shrink(mut self, effort: Option<Effort>) -> Self {
+        self.effort = effort;
+        self
+    }
+
     /// The seed at this place.
     #[must_use]
     pub fn seed(&self, place: u64) -> u64 {
@@ -86,13 +97,18 @@ impl Campaign {
         }
     }
 
-    /// Runs all seeds, every fiftieth twice.
+    /// Runs all seeds, every fiftieth twice. With `SYNOD_ONLY`, of each seed those incidents alone.
+    ///
+    /// What `SYNOD_HTML` and `SYNOD_SHIVIZ` name is written for the first failure, made small; with
+    /// `SYNOD_SEED` also if it does not fail.
     pub fn run<S: Subject, A: Application>(&self, simulation: &Simulation<S, A>) -> Summary
     where
         Simulation<S, A>: Sync,
     {
         let started = Instant::now();
         let total = self.seeds + self.kept.len() as u64;
+        let only = std::env::var("SYNOD_ONLY").ok();
+        let only = only.map(|text| Schedule::parse(&text).expect("SYNOD_ONLY lists incidents"));
         let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let summary = Mutex::new(Summary::default());
         let work = || {
@@ -102,14 +118,17 @@ impl Campaign {
                     return;
                 }
                 let seed = self.seed(place);
-                let result = if place.is_multiple_of(50) {
+                let result = if let Some(schedule) = &only {
+                    simulation.replay(seed, schedule, 0)
+                } else if place.is_multiple_of(50) {
                     simulation.twice(seed)
                 } else {
                     simulation.run(seed)
                 };
                 let result = result.map_err(|failure| {
                     stop.store(true, Ordering::Relaxed);
-                    recorded(simulation, seed, failure)
+                    let schedule = only.clone().unwrap_or_default();
+                    recorded(simulation, seed, &schedule, failure)
                 });
                 let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
                 summary.add(place, result, &self.command);
@@ -122,6 +141,24 @@ impl Campaign {
         });
         let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
         summary.wall = started.elapsed();
+        if let (Some((_, failure, _)), None, Some(effort)) = (&summary.failure, &only, self.effort)
+        {
+            let seed = failure.plan.seed;
+            summary.shrunk = simulation.shrink(seed, effort).map(|mut shrunk| {
+                let failure = recorded(simulation, seed, &shrunk.schedule, shrunk.failure);
+                shrunk.failure = failure;
+                shrunk
+            });
+        }
+        let lone = (self.seeds == 0).then(|| self.seed(0));
+        let drawn = match (&summary.shrunk, &summary.failure) {
+            (Some(shrunk), _) => Some((shrunk.failure.plan.seed, shrunk.schedule.clone())),
+            (None, Some((_, failure, _))) => Some((failure.plan.seed, only.unwrap_or_default())),
+            (None, None) => lone.map(|seed| (seed, only.unwrap_or_default())),
+        };
+        if let Some((seed, schedule)) = drawn {
+            summary.pictures = draw(simulation, seed, &schedule);
+        }
         summary
     }
 }
@@ -130,15 +167,47 @@ impl Campaign {
 fn recorded<S: Subject, A: Application>(
     simulation: &Simulation<S, A>,
     seed: u64,
+    schedule: &Schedule,
     failure: Box<Failure>,
 ) -> Box<Failure> {
-    let lines = std::env::var("SYNOD_TRACE")
+    let steps = std::env::var("SYNOD_TRACE")
         .ok()
-        .and_then(|lines| lines.parse().ok());
-    match simulation.traced(seed, lines.unwrap_or(60)) {
+        .and_then(|steps| steps.parse().ok());
+    match simulation.replay(seed, schedule, steps.unwrap_or(60)) {
         Err(again) => again,
         Ok(_) => failure,
     }
+}
+
+/// The most steps in a picture.
+const STEPS: usize = 50_000;
+
+/// Writes the pictures that the environment asks for; what was written where.
+fn draw<S: Subject, A: Application>(
+    simulation: &Simulation<S, A>,
+    seed: u64,
+    schedule: &Schedule,
+) -> Vec<String> {
+    let mut written = Vec::new();
+    let wanted = ["SYNOD_HTML", "SYNOD_SHIVIZ", "SYNOD_COLUMNS"];
+    let wanted = wanted.map(|name| std::env::var(name).ok());
+    if wanted.iter().all(Option::is_none) {
+        return written;
+    }
+    let trace = simulation.watch(seed, schedule, STEPS);
+    let [html, shiviz, columns] = wanted;
+    let mut write = |place: Option<String>, contents: &dyn Fn() -> String| {
+        if let Some(place) = place {
+            written.push(match std::fs::write(&place, contents()) {
+                Ok(()) => format!("drawn: {place}"),
+                Err(error) => format!("cannot write {place}: {error}"),
+            });
+        }
+    };
+    write(html, &|| trace.html());
+    write(shiviz, &|| trace.shiviz());
+    write(columns, &|| trace.columns(40).to_string());
+    written
 }
 
 /// What comes of many seeds.
@@ -162,6 +231,10 @@ pub struct Summary {
     pub marks: Marks,
     /// The first failure by place: its place among the seeds, and the command that repeats it.
     pub failure: Option<(u64, Box<Failure>, String)>,
+    /// The same, with as little in it as possible.
+    pub shrunk: Option<Shrunk>,
+    /// Which pictures were written.
+    pub pictures: Vec<String>,
 }
 
 impl Summary {
@@ -230,7 +303,28 @@ impl fmt::Display for Summary {
             per(self.faults as f64, self.time),
         )?;
         if let Some((_, failure, command)) = &self.failure {
-            write!(f, "\n{failure}\nrepeat with: {command}")?;
+            if let Some(shrunk) = &self.shrunk {
+                let (faults, asked) = shrunk.left();
+                write!(
+                    f,
+                    "\n{}\nrepeat with: {command}\n{faults} of {} faults and {asked} of {} \
+                     operations suffice ({} runs); at {:?} instead of {:?}: {}\n\
+                     repeat with: SYNOD_ONLY={} {command}",
+                    shrunk.failure,
+                    shrunk.before.0,
+                    shrunk.before.1,
+                    shrunk.runs,
+                    shrunk.failure.at,
+                    failure.at,
+                    failure.breach,
+                    shrunk.schedule,
+                )?;
+            } else {
+                write!(f, "\n{failure}\nrepeat with: {command}")?;
+            }
+        }
+        for line in &self.pictures {
+            write!(f, "\n{line}")?;
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use core::time::Duration;
 
 use crate::check::Breach;
 use crate::plan::Plan;
+use crate::schedule::Incident;
+use crate::trace::Trace;
 
 /// How often rare things have happened. A branch that no seed reaches is a failure of the
 /// simulator.
@@ -69,15 +71,15 @@ pub struct Failure {
     pub at: Duration,
     /// The parameters of the run, among them its seed.
     pub plan: Plan,
-    /// What happened before, if the run was recorded (replayed verbosely).
-    pub trace: Vec<String>,
+    /// The incidents that took place, if the run was recorded.
+    pub incidents: Vec<Incident>,
+    /// What happened before, if the run was recorded.
+    pub trace: Trace,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.trace {
-            writeln!(f, "{line}")?;
-        }
+        write!(f, "{}", self.trace)?;
         writeln!(f, "{:#?}", self.plan)?;
         write!(
             f,

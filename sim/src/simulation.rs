@@ -8,7 +8,9 @@ use std::sync::Once;
 use crate::application::Application;
 use crate::check::Breach;
 use crate::report::{Failure, Report};
+use crate::schedule::Schedule;
 use crate::subject::Subject;
+use crate::trace::Trace;
 use crate::world::World;
 
 /// A replicated log and an application, to be run from seeds.
@@ -34,19 +36,48 @@ impl<S: Subject, A: Application> Simulation<S, A> {
         self.traced(seed, 0)
     }
 
-    /// As [`run`](Self::run), and a failure has the last `lines` of what happened.
+    /// As [`run`](Self::run), and a failure has the last `steps` of what happened.
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run).
-    pub fn traced(&self, seed: u64, lines: usize) -> Result<Report, Box<Failure>> {
-        let mut world = World::new(&self.subject, &self.app, seed, lines);
+    pub fn traced(&self, seed: u64, steps: usize) -> Result<Report, Box<Failure>> {
+        self.replay(seed, &Schedule::all(), steps)
+    }
+
+    /// As [`traced`](Self::traced), and of what the seed has drawn only `schedule` takes place.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn replay(
+        &self,
+        seed: u64,
+        schedule: &Schedule,
+        steps: usize,
+    ) -> Result<Report, Box<Failure>> {
+        self.played(seed, schedule, steps).0
+    }
+
+    /// What happens in a run, failing or not: its last `steps`.
+    #[must_use]
+    pub fn watch(&self, seed: u64, schedule: &Schedule, steps: usize) -> Trace {
+        self.played(seed, schedule, steps.max(1)).1
+    }
+
+    fn played(
+        &self,
+        seed: u64,
+        schedule: &Schedule,
+        steps: usize,
+    ) -> (Result<Report, Box<Failure>>, Trace) {
+        let mut world = World::new(&self.subject, &self.app, seed, schedule, steps);
         let breach = match guarded(|| world.run()) {
-            Ok(None) => return Ok(world.report()),
+            Ok(None) => return (Ok(world.report()), world.trace()),
             Ok(Some(breach)) => breach,
             Err(panic) => Breach::new("nothing panics", panic),
         };
-        Err(Box::new(world.failed(breach)))
+        (Err(Box::new(world.failed(breach))), world.trace())
     }
 
     /// Runs `seed` twice, and fails too if the runs differ.
@@ -60,7 +91,8 @@ impl<S: Subject, A: Application> Simulation<S, A> {
             return Ok(one);
         }
         let evidence = format!("{:x} and {:x}", one.hash, other.hash);
-        let world = World::new(&self.subject, &self.app, seed, 0);
+        let all = Schedule::all();
+        let world = World::new(&self.subject, &self.app, seed, &all, 0);
         let breach = Breach::new("the same seed gives the same run", evidence);
         Err(Box::new(world.failed(breach)))
     }

@@ -1,15 +1,22 @@
 //! What is simulated: a replicated log, and how its nodes start.
 
+use alloc::boxed::Box;
 use core::fmt;
 
-use synod_core::{Envelope, Instant, Machine, NodeId, ReplicatedLog, Restored};
+use bytes::{Bytes, BytesMut};
+use synod_core::frame::{read_frame, write_frame};
+use synod_core::{
+    Decode, Encode, Envelope, GroupId, Instant, Machine, NodeId, ReplicatedLog, Restored,
+};
 
 use crate::check::Observer;
+use crate::device::Device;
+use crate::plan::{Budget, Plan};
 
 /// A replicated log under test.
 pub trait Subject: Sync {
     /// One node of it.
-    type Log: ReplicatedLog<Message: Clone + fmt::Debug>;
+    type Log: ReplicatedLog<Message: Clone + fmt::Debug + PartialEq>;
 
     /// Starts a node from what its disk holds: the first time from an empty one. The state machine's
     /// applied index is told before anything else.
@@ -19,7 +26,8 @@ pub trait Subject: Sync {
     /// If the node refuses to start: a failure of the run.
     fn start(&self, start: Start<'_>) -> Self::Log;
 
-    /// Checks the invariants of one node alone; called after every step.
+    /// Checks the invariants of one node alone; called after every step while its log is
+    /// short; the longer the log, the more steps pass in between (one for 16 entries).
     ///
     /// # Panics
     ///
@@ -34,10 +42,35 @@ pub trait Subject: Sync {
         false
     }
 
+    /// What the protocol survives with so many founding nodes, beyond crashes and what networks do.
+    /// Nothing, unless it says so.
+    fn budget(&self, voters: usize) -> Budget {
+        let _ = voters;
+        Budget::default()
+    }
+
+    /// What the nodes of a run promise to keep within; checked after every step.
+    fn bounds(&self, plan: &Plan) -> Bounds {
+        let _ = plan;
+        Bounds::default()
+    }
+
     /// To whom the sender of this message binds itself, and for which era: in an era a node binds
     /// itself once, over all its lives (Raft §5.2: one vote per term).
     fn vow(&self, envelope: &Envelope<<Self::Log as Machine>::Message>) -> Option<(u64, NodeId)> {
         let _ = envelope;
+        None
+    }
+
+    /// How messages become bytes, if they do: then some seeds send bytes and flip bits in them.
+    fn wire(&self) -> Option<&dyn Wire<<Self::Log as Machine>::Message>> {
+        None
+    }
+
+    /// The storage of a node, if not the simulator's own: where yours is tested. Asked once for each
+    /// disk; `seed` is for its faults.
+    fn device(&self, id: NodeId, seed: u64) -> Option<Box<dyn Device>> {
+        let _ = (id, seed);
         None
     }
 
@@ -58,7 +91,7 @@ pub trait Subject: Sync {
 pub struct Start<'a> {
     /// Which node.
     pub id: NodeId,
-    /// All nodes, itself among them: the voters that found the cluster.
+    /// The voters that found the cluster. Who is not among them joins it later, as a learner.
     pub voters: &'a [NodeId],
     /// What its disk holds.
     pub restored: Restored,
@@ -66,6 +99,75 @@ pub struct Start<'a> {
     pub seed: u64,
     /// The same for all nodes and lives of a run: to draw settings from.
     pub world: u64,
+    /// What the run is like: to draw settings that fit it.
+    pub plan: &'a Plan,
     /// The time on the node's own clock.
     pub now: Instant,
+}
+
+/// What no node may exceed, in the units of [`Status`](synod_core::Status).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Entries proposed and not committed at a leader, in bytes.
+    pub uncommitted_bytes: usize,
+    /// Entries on their way to one peer, in bytes.
+    pub in_flight_bytes: usize,
+    /// Writes under way at once.
+    pub writes: usize,
+    /// Outputs that one input leads to.
+    pub outputs: usize,
+}
+
+impl Default for Bounds {
+    /// None, but for 100,000 outputs of one input.
+    fn default() -> Self {
+        Self {
+            uncommitted_bytes: usize::MAX,
+            in_flight_bytes: usize::MAX,
+            writes: usize::MAX,
+            outputs: 100_000,
+        }
+    }
+}
+
+/// How messages become bytes and are read back: a transport without its sockets.
+pub trait Wire<M>: Sync {
+    /// A message as it leaves.
+    fn encode(&self, message: &M) -> Bytes;
+
+    /// The message that arrived.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the bytes; the link that they came on ends.
+    fn decode(&self, bytes: Bytes) -> Result<M, String>;
+}
+
+/// The family's own frames: length, checksum, version, group, and the message in its codec.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Framed(pub GroupId);
+
+impl Framed {
+    /// Far above what the simulator's messages take, far below what a damaged length can ask for.
+    const LIMIT: usize = 64 << 20;
+}
+
+impl<M: Encode + Decode> Wire<M> for Framed {
+    fn encode(&self, message: &M) -> Bytes {
+        let mut out = BytesMut::new();
+        write_frame(self.0, &mut out, |out| message.encode(out));
+        out.freeze()
+    }
+
+    fn decode(&self, mut bytes: Bytes) -> Result<M, String> {
+        let told = |error: synod_core::DecodeError| error.to_string();
+        let (group, body) = read_frame(&mut bytes, Self::LIMIT).map_err(told)?;
+        if group != self.0 || !bytes.is_empty() {
+            return Err(format!(
+                "a frame of {group} with {} more bytes",
+                bytes.len()
+            ));
+        }
+        M::decode_all(body).map_err(told)
+    }
 }

@@ -157,3 +157,25 @@ fn a_first_start_tells_its_name_only_once_it_is_durable() {
         (Role::Follower, LogIndex(1))
     );
 }
+
+/// A follower gathers two reads for the leader and answers a stale one between them: each ticket
+/// resolves once.
+#[test]
+fn a_stale_read_between_two_that_gather_has_a_ticket_of_its_own() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.elect();
+    cluster.run(ms(100));
+    let follower = n(leader.0 % 3 + 1);
+    let levels = [
+        ReadLevel::Linearizable,
+        ReadLevel::Stale,
+        ReadLevel::Linearizable,
+    ];
+    let tickets = levels.map(|level| cluster.read(follower, level).unwrap());
+    cluster.run(ms(500));
+    let events = &cluster.server(follower.0).events;
+    for ticket in tickets {
+        let answers = |event: &&synod_raft::Event| matches!(event, LogEvent::Read { ticket: of, .. } if *of == ticket);
+        assert_eq!(events.iter().filter(answers).count(), 1, "{ticket}");
+    }
+}

@@ -2,10 +2,13 @@
 
 use core::time::Duration;
 
-use synod_core::{Envelope, NodeId, Rng, mix};
+use synod_core::{Envelope, GroupId, NodeId, Rng, mix};
 use synod_raft::{Body, Config, ConfigBuilder, Detail, Message, Raft};
 use synod_sim::check::{Figure3, Observer};
-use synod_sim::{Start, Subject};
+use synod_sim::{Bounds, Budget, Framed, Plan, Start, Subject, Wire};
+
+/// The bytes on its links.
+static WIRE: Framed = Framed(GroupId(1));
 
 /// Raft, as it is or with a planted bug.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,10 +21,11 @@ impl Subject for Cluster {
     type Log = Raft;
 
     fn start(&self, start: Start<'_>) -> Raft {
-        let builder = Config::builder(start.id)
-            .voters(start.voters.iter().copied())
-            .seed(start.seed);
-        let builder = settings(builder, start.world);
+        let mut builder = Config::builder(start.id).seed(start.seed);
+        if start.voters.contains(&start.id) {
+            builder = builder.voters(start.voters.iter().copied());
+        }
+        let builder = Settings::draw(start.plan).give(builder);
         #[cfg(feature = "planted")]
         let builder = match self.bug {
             Some(bug) => builder.danger_plant(bug),
@@ -33,6 +37,31 @@ impl Subject for Cluster {
 
     fn check(&self, log: &Raft) {
         log.check();
+    }
+
+    /// Less than half of the voters may forget; who is not a voter may come and go.
+    fn budget(&self, voters: usize) -> Budget {
+        Budget {
+            lost_disks: (voters - 1) / 2,
+            learners: 2,
+        }
+    }
+
+    fn bounds(&self, plan: &Plan) -> Bounds {
+        let settings = Settings::draw(plan);
+        Bounds {
+            // A leader opens its term whatever is under way.
+            uncommitted_bytes: settings.uncommitted + Settings::COMMAND,
+            // Another message leaves while there is room for a byte, and ends with the entry that
+            // fills it.
+            in_flight_bytes: settings.append * (settings.window + 1) + Settings::COMMAND,
+            writes: settings.writes as usize,
+            ..Bounds::default()
+        }
+    }
+
+    fn wire(&self) -> Option<&dyn Wire<Message>> {
+        Some(&WIRE)
     }
 
     fn vow(&self, envelope: &Envelope<Message>) -> Option<(u64, NodeId)> {
@@ -66,37 +95,97 @@ impl Subject for Cluster {
 }
 
 /// The same settings for all nodes and lives of one run, small limits more often than not.
-fn settings(builder: ConfigBuilder, world: u64) -> ConfigBuilder {
-    let mut rng = Rng::new(mix(world, 0x7261_6674));
-    let mut one_of = |choices: &[u64]| {
-        rng.pick(choices)
-            .copied()
-            .expect("lists of choices are not empty")
-    };
-    let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-    let (shortest, heartbeat) = match one_of(&[0, 1, 2]) {
-        0 => (150, 20),
-        1 => (300, 50),
-        _ => (500, 100),
-    };
-    // With a narrow range elections tie often.
-    let longest = shortest * one_of(&[5, 8, 8, 20]) / 4;
-    let ms = Duration::from_millis;
-    let append = one_of(&[1, 200, 1_000, 1 << 20]);
-    builder
-        .election_timeout(ms(shortest)..=ms(longest))
-        .heartbeat_interval(ms(heartbeat))
-        .commit_delay(Duration::from_micros(one_of(&[0, 500, 20_000])))
-        .forward_timeout(ms(one_of(&[100, 500, 2_000])))
-        .forward_proposals(one_of(&[0, 1, 1, 1]) == 1)
-        .max_append_bytes(bytes(append))
-        .max_in_flight(
-            bytes(one_of(&[1, 2, 8, 256])),
-            bytes(append * one_of(&[1, 4, 16])),
-        )
-        .max_unapplied_bytes(bytes(one_of(&[1, 300, 32 << 20])))
-        .max_log_bytes(bytes(one_of(&[1, 400, 5_000, 64 << 20])))
-        .retained_entries(one_of(&[0, 3, 20, 10_000]))
-        .snapshot_chunk_bytes(bytes(one_of(&[40, 400, 1 << 20])))
-        .writes_in_flight(one_of(&[1, 1, 2, 5]))
+struct Settings {
+    shortest: u64,
+    longest: u64,
+    heartbeat: u64,
+    commit_delay: u64,
+    forward_timeout: u64,
+    forwards: bool,
+    append: usize,
+    messages: usize,
+    /// Bytes under way, in appends.
+    window: usize,
+    uncommitted: usize,
+    reads: usize,
+    unapplied: usize,
+    log: usize,
+    retained: u64,
+    chunk: usize,
+    writes: u64,
+}
+
+impl Settings {
+    /// Longer than any command of the key-value map, in bytes.
+    const COMMAND: usize = 600;
+
+    fn draw(plan: &Plan) -> Self {
+        let mut rng = Rng::new(mix(plan.seed, 0x7261_6674));
+        let mut one_of = |choices: &[u64]| {
+            rng.pick(choices)
+                .copied()
+                .expect("lists of choices are not empty")
+        };
+        let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let (shortest, heartbeat) = match one_of(&[0, 1, 2]) {
+            0 => (150, 20),
+            1 => (300, 50),
+            _ => (500, 100),
+        };
+        let mut drawn = Self {
+            shortest,
+            // With a narrow range elections tie often.
+            longest: shortest * one_of(&[5, 8, 8, 20]) / 4,
+            heartbeat,
+            commit_delay: one_of(&[0, 500, 20_000]),
+            forward_timeout: one_of(&[100, 500, 2_000]),
+            forwards: one_of(&[0, 1, 1, 1]) == 1,
+            append: bytes(one_of(&[1, 200, 1_000, 1 << 20])),
+            messages: bytes(one_of(&[1, 2, 8, 256])),
+            window: bytes(one_of(&[1, 4, 16])),
+            uncommitted: bytes(one_of(&[700, 5_000, 64 << 20])),
+            reads: bytes(one_of(&[1, 5, 10_000])),
+            unapplied: bytes(one_of(&[1, 300, 32 << 20])),
+            log: bytes(one_of(&[1, 400, 5_000, 64 << 20])),
+            retained: one_of(&[0, 3, 20, 10_000]),
+            chunk: bytes(one_of(&[40, 400, 1 << 20])),
+            writes: one_of(&[1, 1, 2, 5]),
+        };
+        // One entry at a time is too slow for a follower that has much to catch up with.
+        let each_second = 1_000_000_000 / plan.round_trip().max(1);
+        // One message for each entry is no test of many operations, only a slow one.
+        if plan.demand() > 400 {
+            drawn.append = drawn.append.max(1_000);
+            drawn.messages = drawn.messages.max(2);
+        }
+        let entries = drawn.append.div_ceil(200).max(1) * drawn.messages.min(drawn.window);
+        if each_second * entries as u64 / 4 < plan.demand() {
+            drawn.append = drawn.append.max(5_000);
+            drawn.messages = drawn.messages.max(8);
+        }
+        if each_second * (drawn.chunk as u64) < 20_000 {
+            drawn.chunk = 4_000;
+        }
+        drawn
+    }
+
+    fn give(self, builder: ConfigBuilder) -> ConfigBuilder {
+        let ms = Duration::from_millis;
+        builder
+            .election_timeout(ms(self.shortest)..=ms(self.longest))
+            .heartbeat_interval(ms(self.heartbeat))
+            .commit_delay(Duration::from_micros(self.commit_delay))
+            .forward_timeout(ms(self.forward_timeout))
+            .forward_proposals(self.forwards)
+            .max_command_bytes(Self::COMMAND)
+            .max_append_bytes(self.append)
+            .max_in_flight(self.messages, self.append * self.window)
+            .max_uncommitted_bytes(self.uncommitted)
+            .max_pending_reads(self.reads)
+            .max_unapplied_bytes(self.unapplied)
+            .max_log_bytes(self.log)
+            .retained_entries(self.retained)
+            .snapshot_chunk_bytes(self.chunk)
+            .writes_in_flight(self.writes)
+    }
 }

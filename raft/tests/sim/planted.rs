@@ -1,42 +1,69 @@
 //! A checker that has never caught anything is not trusted: each planted bug is found within a
 //! budget of fresh seeds.
 
+use core::time::Duration;
+
 use synod_raft::planted::Bug;
-use synod_sim::{Campaign, Kv, Simulation};
+use synod_sim::{Campaign, Effort, Kv, Simulation};
 
 use crate::cluster::Cluster;
+use crate::seeds;
 
 /// Seeds in which each bug must be found.
 const BUDGET: u64 = 500;
 
-/// Finds each bug on the seeds of one base, and tells in how many: the first `BUDGET` of
-/// `SYNOD_PLANTED_BASE`; with `SYNOD_BUG`, that bug alone.
+fn plant(bug: Bug) -> Simulation<Cluster, Kv> {
+    Simulation::new(Cluster { bug: Some(bug) }, Kv)
+}
+
+/// Finds each bug on fresh seeds, and tells in how many: with `SYNOD_BUG`, that bug alone; with
+/// `SYNOD_BASES`, on so many bases, and tells the median and the worst.
 #[test]
 fn each_planted_bug_is_found() {
-    let base = std::env::var("SYNOD_PLANTED_BASE").unwrap_or_else(|_| "planted".into());
     let only = std::env::var("SYNOD_BUG").ok();
+    let bases = std::env::var("SYNOD_BASES").ok();
+    let bases = bases.and_then(|bases| bases.parse().ok()).unwrap_or(1);
     let bugs = Bug::ALL
         .into_iter()
         .filter(|bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}")));
     let mut missed = Vec::new();
-    println!("| planted bug | seeds | virtual s | s | caught as |");
+    println!("| planted bug | seeds: median, worst | virtual s | s | caught as |");
     println!("|---|---|---|---|---|");
     for bug in bugs {
-        let cluster = Cluster { bug: Some(bug) };
-        let summary = Campaign::new(&base, BUDGET).run(&Simulation::new(cluster, Kv));
-        let Some((place, failure, _)) = &summary.failure else {
-            println!("| {bug:?} | none of {} | | | |", summary.seeds);
-            missed.push(bug);
-            continue;
-        };
-        let (time, wall) = (summary.time + failure.at, summary.wall);
-        println!(
-            "| {bug:?} | {} | {:.0} | {:.1} | {} |",
-            place + 1,
-            time.as_secs_f64(),
-            wall.as_secs_f64(),
-            failure.breach.rule
-        );
+        let mut found = Vec::new();
+        for k in 0..bases {
+            let base = format!(
+                "{}{}",
+                seeds::base(),
+                if k == 0 { String::new() } else { k.to_string() }
+            );
+            let campaign = Campaign::new(&base, BUDGET).shrink(None);
+            let summary = campaign.run(&plant(bug));
+            match summary.failure {
+                None => missed.push((bug, base)),
+                Some((place, failure, _)) => {
+                    let time = summary.time + failure.at;
+                    let cost = (time.as_secs_f64(), summary.wall.as_secs_f64());
+                    found.push((place + 1, cost, failure.breach.rule));
+                }
+            }
+        }
+        found.sort_by_key(|(seeds, ..)| *seeds);
+        let mut rules: Vec<_> = found.iter().map(|(.., rule)| *rule).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        if let (Some(median), Some(worst)) = (found.get(found.len() / 2), found.last()) {
+            println!(
+                "| {bug:?} | {}, {} | {:.0}, {:.0} | {:.1}, {:.1} | {} |",
+                median.0,
+                worst.0,
+                median.1.0,
+                worst.1.0,
+                median.1.1,
+                worst.1.1,
+                rules.join("; ")
+            );
+        }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
@@ -44,8 +71,41 @@ fn each_planted_bug_is_found() {
 /// The same seeds find nothing in raft as it is.
 #[test]
 fn without_a_bug_the_same_seeds_pass() {
-    let campaign = Campaign::new("planted", BUDGET);
+    let campaign = Campaign::new(&seeds::base(), BUDGET);
     let summary = campaign.run(&Simulation::new(Cluster::default(), Kv));
     println!("{summary}");
     assert!(summary.failure.is_none(), "a seed broke raft, see above");
+}
+
+/// A failure is made small: the same rule breaks, by far less.
+#[test]
+fn a_failure_shrinks_to_what_it_needs() {
+    for bug in [
+        Bug::MajorityMinusOne,
+        Bug::VoteNotPersisted,
+        Bug::ReadUnconfirmed,
+    ] {
+        let simulation = plant(bug);
+        let campaign = Campaign::new(&seeds::base(), BUDGET).shrink(None);
+        let (_, failure, _) = campaign.run(&simulation).failure.expect("it is found");
+        let seed = failure.plan.seed;
+        let effort = Effort {
+            runs: 400,
+            time: Duration::from_secs(60),
+        };
+        let shrunk = simulation.shrink(seed, effort).expect("the seed fails");
+        let (faults, asked) = shrunk.left();
+        println!(
+            "{bug:?}: {faults} of {} faults and {asked} of {} operations, {} runs: {}",
+            shrunk.before.0, shrunk.before.1, shrunk.runs, shrunk.schedule
+        );
+        let again = simulation.replay(seed, &shrunk.schedule, 0);
+        let again = again.expect_err("what is left still breaks it");
+        assert_eq!(again.breach.rule, failure.breach.rule);
+        let before = shrunk.before.0 + shrunk.before.1;
+        assert!(
+            (faults + asked) * 4 <= before || faults + asked <= 20,
+            "{faults} and {asked} of {before} are left"
+        );
+    }
 }

@@ -18,7 +18,7 @@ type Place = (LogIndex, Stamp);
 /// can pass it by (§5.4), terms survive a restart, a follower drops entries only for others in
 /// their place (figure 2), a snapshot takes the place of no longer log that agrees with it (§7).
 ///
-/// For majorities of all nodes.
+/// For majorities of the nodes that found the cluster.
 #[derive(Debug, Default)]
 pub struct Figure3 {
     /// Who led each term.
@@ -109,8 +109,7 @@ impl Observer for Figure3 {
             return Ok(());
         }
         let mut log = stored.shadow.clone();
-        let mut records = records.iter().peekable();
-        while let Some(record) = records.next() {
+        for (k, record) in records.iter().enumerate() {
             match record {
                 LogRecord::Put(entries) => self.put(&log, entries)?,
                 LogRecord::Truncate { from } => {
@@ -120,7 +119,8 @@ impl Observer for Figure3 {
                         || format!("{id} leads term {} and drops {from}", status.era),
                     )?;
                     let dropped = log.stamp_at(*from);
-                    let instead = match records.peek() {
+                    let state = |record: &&LogRecord| matches!(record, LogRecord::State(_));
+                    let instead = match records[k + 1..].iter().find(|next| !state(next)) {
                         Some(LogRecord::Put(entries)) if entries.first() == *from => {
                             Some(entries.stamp())
                         }
@@ -186,6 +186,10 @@ impl Observer for Figure3 {
     fn starts(&mut self, node: usize, status: &Status, cluster: Cluster<'_>) -> Result<(), Breach> {
         self.last.remove(&node);
         let stored = &cluster.stored[node];
+        if stored.lost > 0 {
+            // It has lost its terms with all else, and nobody may count on it any more.
+            return Ok(());
+        }
         let newest = stored.image.stamp_at(stored.image.last());
         let newest = newest.unwrap_or_default().number;
         let led = self
@@ -213,14 +217,16 @@ impl Observer for Figure3 {
         stamp: Stamp,
         cluster: Cluster<'_>,
     ) -> Result<(), Breach> {
-        let nodes = cluster.stored;
+        // Who has lost its disk neither votes nor leads.
+        let nodes = &cluster.stored[..cluster.voters];
         let end = |node: &Stored| {
             let last = node.image.last();
             (node.image.stamp_at(last).unwrap_or_default(), last)
         };
         let ends: Vec<_> = nodes.iter().map(end).collect();
-        for (candidate, own) in nodes.iter().zip(&ends) {
-            let votes = ends.iter().filter(|other| *own >= **other).count();
+        for (candidate, own) in nodes.iter().zip(&ends).filter(|(node, _)| node.lost == 0) {
+            let voters = nodes.iter().zip(&ends).filter(|(node, _)| node.lost == 0);
+            let votes = voters.filter(|(_, other)| own >= *other).count();
             let lacks = !candidate.holds(last, stamp);
             ensure(
                 !(lacks && votes > nodes.len() / 2),

@@ -61,6 +61,8 @@ pub struct Stored {
     pub image: LogImage,
     /// What will be if it does not crash: what it has handed out to be written is in here.
     pub shadow: LogImage,
+    /// How often it has lost what it held: from then on it must not count.
+    pub lost: u32,
 }
 
 impl Stored {
@@ -80,6 +82,8 @@ pub(crate) fn covers(image: &LogImage, index: LogIndex, stamp: Stamp) -> bool {
 pub struct Cluster<'a> {
     /// All nodes.
     pub stored: &'a [Stored],
+    /// How many of them found the cluster and vote: the first ones.
+    pub voters: usize,
     /// What is committed.
     pub ledger: &'a Ledger,
 }

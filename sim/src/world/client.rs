@@ -1,20 +1,22 @@
 //! Clients: each has one operation under way, and repeats it elsewhere until it is answered.
 
 use bytes::Bytes;
-use synod_core::{LogIndex, ReadLevel, Rejected, ReplicatedLog, SessionToken, Ticket};
+use synod_core::{
+    LogIndex, ReadLevel, Refusal, Rejected, ReplicatedLog, Rng, SessionToken, Ticket,
+};
 
-use super::trace::note;
-use super::{MILLI, SECOND, World};
+use super::{Kind, MILLI, SECOND, World};
 use crate::application::{Application, Request};
 use crate::check::ensure;
 use crate::history::{ClientId, Instant, OpId};
 use crate::sessions::Header;
 use crate::subject::Subject;
+use crate::trace::{What, Who, note};
 
 /// How long a client tries before it gives up.
 const GIVE_UP: u64 = 4 * SECOND;
-/// How many operations each client still asks once faults are over.
-const AT_THE_END: u64 = 2;
+/// A waiter that is no client.
+const NOBODY: usize = usize::MAX;
 
 #[derive(Debug)]
 pub(super) struct Client<Op> {
@@ -24,27 +26,30 @@ pub(super) struct Client<Op> {
     /// What it has seen of the log.
     seen: LogIndex,
     /// The node that it was sent to.
-    hint: Option<usize>,
-    /// How many operations are left to it at the end.
-    left: u64,
+    pub(super) hint: Option<usize>,
+    /// How many operations are left to it; `None` for no end.
+    pub(super) turns: Option<u64>,
+    rng: Rng,
+    /// How many answers have been on their way to it.
+    answers: u64,
 }
 
-impl<Op> Default for Client<Op> {
-    fn default() -> Self {
+impl<Op> Client<Op> {
+    pub(super) const fn new(rng: Rng, steady: bool) -> Self {
         Self {
             version: 0,
             pending: None,
             seen: LogIndex::START,
             hint: None,
-            left: AT_THE_END,
+            turns: if steady { None } else { Some(0) },
+            rng,
+            answers: 0,
         }
     }
-}
 
-impl<Op> Client<Op> {
     /// Whether it has got all answers and asks nothing more.
     pub(super) const fn is_done(&self) -> bool {
-        self.pending.is_none() && self.left == 0
+        self.pending.is_none() && matches!(self.turns, Some(0))
     }
 }
 
@@ -89,14 +94,15 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let state = &mut self.clients[client];
         state.version += 1;
         let version = state.version;
-        let at = self.now + self.rng.client.within(after / 2, after);
+        let at = self.now + state.rng.within(after / 2, after);
         self.agenda
             .push(at, super::Happening::Client { client, version });
     }
 
     /// A waiter gets no answer from where it asked.
     pub(super) fn ask_again(&mut self, waiter: Waiter, after: u64) {
-        if self.clients[waiter.client].version == waiter.version {
+        let client = self.clients.get(waiter.client);
+        if client.is_some_and(|client| client.version == waiter.version) {
             self.client_later(waiter.client, after);
         }
     }
@@ -109,51 +115,64 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         match &state.pending {
             Some(pending) if self.now > pending.until && !self.calm => self.give_up(client),
             Some(_) => self.attempt(client),
-            None if self.calm && state.left == 0 => {}
+            None if state.turns == Some(0) => {}
             None => {
-                if self.calm {
-                    state.left -= 1;
-                }
+                state.turns = state.turns.map(|turns| turns - 1);
                 self.invoke(client);
-                self.attempt(client);
             }
         }
     }
 
+    /// A client asks its next operation, unless that is left out.
     fn invoke(&mut self, client: usize) {
         self.unique += 1;
-        let op = self
-            .app
-            .draw(&mut self.rng.client, &self.plan.work, self.unique);
+        let seq = self.asked[client].len() as u64;
+        let Some(mut rng) = self.strikes(Kind::Asked, (client, 0), seq, 1_000_000) else {
+            self.asked[client].push(None);
+            return self.client_later(client, self.plan.think.high.max(MILLI));
+        };
+        let op = self.app.draw(&mut rng, &self.plan.work, self.unique);
         let (asked, bytes) = match self.app.request(&op) {
             Request::Command(bytes) => (Asked::Command, bytes),
-            Request::Query(bytes) => match self.rng.client.below(10) {
-                0 => (Asked::Stale, bytes),
-                1..3 => (Asked::Session, bytes),
+            Request::Query(bytes) => match rng.below(10) {
+                0..2 => (Asked::Stale, bytes),
+                2..5 => (Asked::Session, bytes),
                 _ => (Asked::Linearizable, bytes),
             },
         };
         let strict = matches!(asked, Asked::Command | Asked::Linearizable);
         let (who, at) = (ClientId(client as u64), Instant::from_nanos(self.now));
         let id = strict.then(|| self.history.invoke(who, op.clone(), at));
-        note!(self, "c{client} asks {op:?} ({asked:?})");
+        note!(
+            self,
+            Who::Client(client),
+            What::Client,
+            "asks {op:?} ({asked:?})"
+        );
         self.asked[client].push(id);
         self.clients[client].pending = Some(Pending {
             op,
             id,
-            seq: self.asked[client].len() as u64 - 1,
+            seq,
             bytes,
             asked,
             until: self.now + GIVE_UP,
             times: 0,
         });
+        self.attempt(client);
     }
 
     fn give_up(&mut self, client: usize) {
         let Some(pending) = self.clients[client].pending.take() else {
             return;
         };
-        note!(self, "c{client} gives up {:?}", pending.op);
+        note!(
+            self,
+            Who::Client(client),
+            What::Client,
+            "gives up {:?}",
+            pending.op
+        );
         if let Some(id) = pending.id {
             self.history.unknown(id);
         }
@@ -169,15 +188,20 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         // Ever more patient, or retries alone would keep a slow cluster busy for ever.
         let times = pending.times.min(5);
         pending.times += 1;
-        let patience = self.plan.patience.draw(&mut self.rng.client) << times;
-        self.client_later(client, patience.min(GIVE_UP));
-        let hint = self.clients[client].hint.take();
-        let any = self.rng.client.below(self.nodes.len() as u64) as usize;
-        let node = if self.rng.client.chance(700_000) {
-            hint.unwrap_or(any)
+        let state = &mut self.clients[client];
+        let patience = self.plan.patience.draw(&mut state.rng) << times;
+        let hint = state.hint.take();
+        // Who is no member has nothing to say; it is asked now and then, and not at the end.
+        let all = !self.calm && state.rng.chance(100_000);
+        let asked = if all {
+            self.nodes.len()
         } else {
-            any
+            self.plan.voters
         };
+        let any = state.rng.below(asked as u64) as usize;
+        let hinted = !self.calm && state.rng.chance(700_000);
+        self.client_later(client, patience.min(GIVE_UP));
+        let node = if hinted { hint.unwrap_or(any) } else { any };
         if self.nodes[node].up.is_none() {
             return self.client_later(client, 20 * MILLI);
         }
@@ -189,22 +213,54 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         };
         match self.ask(node, client, &waiter) {
             Ok(ticket) => {
+                note!(
+                    self,
+                    Who::Node(node),
+                    What::Client,
+                    "takes what c{client} asks on as {ticket}"
+                );
                 self.clients[client].hint = Some(node);
-                let up = self.nodes[node].up.as_mut();
-                let twice = up.and_then(|up| up.replica.tickets.insert(ticket, waiter));
-                let once = ensure(twice.is_none(), "a ticket is given out once", || {
-                    format!("{ticket}, of {twice:?}")
-                });
-                self.must(once);
+                self.expect(node, ticket, waiter);
             }
             Err(rejected) => {
-                note!(self, "{} rejects c{client}: {rejected}", self.id(node));
+                note!(
+                    self,
+                    Who::Node(node),
+                    What::Client,
+                    "rejects c{client}: {rejected}"
+                );
+                if matches!(rejected.refusal, Refusal::Busy { .. }) {
+                    self.marks.add("requests rejected as too many");
+                }
                 self.marks.add("requests rejected");
-                self.clients[client].hint = self.known(rejected.leader);
-                self.client_later(client, 80 * MILLI);
+                let known = self.known(rejected.leader).filter(|leader| *leader != node);
+                self.clients[client].hint = known;
+                let pause = if known.is_some() { 4 } else { 80 };
+                self.client_later(client, pause * MILLI);
             }
         }
         self.stirred(node);
+    }
+
+    /// A ticket that no client waits for must resolve all the same.
+    pub(super) fn expect_nobody(&mut self, node: usize, ticket: Ticket) {
+        let waiter = Waiter {
+            client: NOBODY,
+            version: 0,
+            attempt: None,
+            asked: Asked::Command,
+            floor: LogIndex::START,
+        };
+        self.expect(node, ticket, waiter);
+    }
+
+    fn expect(&mut self, node: usize, ticket: Ticket, waiter: Waiter) {
+        let up = self.nodes[node].up.as_mut();
+        let twice = up.and_then(|up| up.replica.tickets.insert(ticket, waiter));
+        let once = ensure(twice.is_none(), "a ticket is given out once", || {
+            format!("{ticket}, of {twice:?}")
+        });
+        self.must(once);
     }
 
     fn waiter(&mut self, client: usize) -> Option<Waiter> {
@@ -251,7 +307,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
 
     /// What a waiter wants to know; `None` if it does not want that any more.
     pub(super) fn query(&self, waiter: &Waiter) -> Option<Bytes> {
-        let client = &self.clients[waiter.client];
+        let client = self.clients.get(waiter.client)?;
         let current = client.version == waiter.version;
         let pending = client.pending.as_ref().filter(|_| current)?;
         Some(pending.bytes.clone())
@@ -260,10 +316,21 @@ impl<S: Subject, A: Application> World<'_, S, A> {
     /// An answer from a state machine that has applied everything up to `index`.
     pub(super) fn answer(&mut self, waiter: &Waiter, index: LogIndex, response: &Bytes) {
         let client = waiter.client;
+        if client == NOBODY {
+            return;
+        }
         if self.clients[client].version != waiter.version {
             return self.marks.add("answers too late");
         }
-        if !self.calm && self.rng.client.chance(self.plan.lost_answers_per_million) {
+        self.clients[client].answers += 1;
+        let (nth, chance) = (
+            self.clients[client].answers,
+            self.plan.lost_answers_per_million,
+        );
+        if self
+            .strikes(Kind::AnswerLost, (client, 0), nth, chance)
+            .is_some()
+        {
             return self.marks.add("answers lost");
         }
         let state = &mut self.clients[client];
@@ -273,7 +340,9 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         state.seen = state.seen.max(index);
         note!(
             self,
-            "c{client} is told at {index} of {:?}: {response:?}",
+            Who::Client(client),
+            What::Client,
+            "is told at {index} of {:?}: {response:?}",
             pending.op
         );
         self.operations += 1;
@@ -285,7 +354,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
                 self.order.push(((index.0, 1 + id.index() as u64), id));
             }
         }
-        let think = self.plan.think.draw(&mut self.rng.client);
+        let think = self.plan.think.draw(&mut self.clients[client].rng);
         self.client_later(client, think);
     }
 }

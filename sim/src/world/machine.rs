@@ -1,30 +1,28 @@
 //! What a node's surroundings do with its events: the state machine, and who waits for it.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use core::hash::{Hash, Hasher};
-use std::hash::DefaultHasher;
 
-use bytes::Bytes;
 use synod_core::{
     Committed, EntryKind, LogEvent, LogIndex, ReplicatedLog, Role, SnapshotMeta, StateMachine,
     Ticket,
 };
 
 use super::client::{Asked, Waiter};
+use super::committed::hash_of;
 use super::disk::Staging;
-use super::trace::note;
-use super::{Detail, Happening, MILLI, World};
+use super::{Detail, Happening, Kind, MILLI, World};
 use crate::application::Application;
-use crate::check::{Breach, Fact, ensure};
-use crate::sessions::{Effect, Header, Sessions};
+use crate::check::{Breach, ensure};
+use crate::sessions::{Header, Sessions};
 use crate::subject::Subject;
+use crate::trace::{What, Who, note};
 
 /// A node's state machine and what is under way for it.
 pub(super) struct Replica<M> {
     pub(super) machine: Sessions<M>,
     pub(super) applied: LogIndex,
     /// The last entry that was handed out in this life.
-    handed: LogIndex,
+    pub(super) handed: LogIndex,
     /// Who waits for which ticket.
     pub(super) tickets: BTreeMap<Ticket, Waiter>,
     pub(super) work: VecDeque<Work>,
@@ -93,7 +91,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
                 self.resolved(i, ticket, true);
             }
             LogEvent::Refused(ticket, why) => {
-                note!(self, "{} refuses {ticket}: {why}", self.id(i));
+                note!(self, Who::Node(i), What::Detail, "refuses {ticket}: {why}");
                 self.marks.add("requests refused later");
                 self.resolved(i, ticket, true);
             }
@@ -105,8 +103,9 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             LogEvent::Role(change) => {
                 note!(
                     self,
-                    "{} is {} in {}: {}",
-                    self.id(i),
+                    Who::Node(i),
+                    What::Detail,
+                    "is {} in {}: {}",
                     change.role,
                     change.era,
                     change.why
@@ -114,11 +113,15 @@ impl<S: Subject, A: Application> World<'_, S, A> {
                 self.role(i, change.role);
             }
             LogEvent::Stopped(stop) => {
+                note!(self, Who::Node(i), What::Detail, "stops for good: {stop}");
+                if self.stopped(i) {
+                    return;
+                }
                 let evidence = format!("{}: {stop}", self.id(i));
                 self.fail(Breach::new("no node stops for good", evidence));
             }
             LogEvent::Detail(detail) => {
-                note!(self, "{} {detail:?}", self.id(i));
+                note!(self, Who::Node(i), What::Detail, "{detail:?}");
                 if let Some(mark) = self.subject.mark(&detail) {
                     self.marks.add(mark);
                 }
@@ -135,120 +138,20 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         if let Some(up) = &mut self.nodes[i].up {
             up.replica.role = role;
         }
-        if !self.calm
-            && self
-                .rng
-                .fault
-                .chance(self.plan.faults.election_crash_per_million)
-        {
-            let victim = self.rng.fault.below(self.nodes.len() as u64) as usize;
-            let outputs = self.rng.fault.below(8);
+        self.nodes[i].roles += 1;
+        let (chance, times) = (
+            self.plan.faults.election_crash_per_million,
+            self.nodes[i].roles,
+        );
+        if let Some(mut rng) = self.strikes(Kind::ElectionCrash, (i, 0), times, chance) {
+            let victim = rng.below(self.nodes.len() as u64) as usize;
+            let outputs = rng.below(8);
             self.nodes[victim].crash_in.get_or_insert(outputs);
         }
     }
 
-    fn committed(&mut self, i: usize, committed: Committed) {
-        let (id, era) = (self.id(i), self.era(i));
-        note!(self, "{id} hands out {:?}", committed.entries);
-        let (first, last) = (committed.entries.first(), committed.last());
-        let stamp = committed.entries.stamp();
-        let Some(up) = &mut self.nodes[i].up else {
-            return;
-        };
-        let handed = up.replica.handed;
-        up.replica.handed = last;
-        let in_order = ensure(
-            first == handed.next(),
-            "entries are handed out in order, once and without gaps",
-            || format!("{id} hands out {first} behind {handed}"),
-        );
-        self.must(in_order);
-        let durable = ensure(
-            self.stored[i].holds(last, stamp),
-            "what is handed out is durable",
-            || format!("{id} hands out {last} {stamp:?}, its disk ends before or differs"),
-        );
-        self.must(durable);
-        let mut news = false;
-        for (index, kind, payload, _) in committed.iter() {
-            let fact = Fact {
-                stamp,
-                kind,
-                payload: payload.clone(),
-                era,
-                response: 0,
-            };
-            news |= self.learn(index, fact);
-        }
-        if news {
-            self.observe(|observer, cluster| observer.commits(i, last, stamp, cluster));
-        }
-        let mut answers = VecDeque::new();
-        if committed.ticket.is_some() {
-            for (index, _, payload, ticket) in committed.iter() {
-                if let Some(waiter) = ticket.and_then(|ticket| self.take(i, ticket)) {
-                    self.is_the_one(i, &waiter, index, payload);
-                    answers.push_back((index, waiter));
-                }
-            }
-        }
-        self.work(i, Work::Apply(committed, answers));
-    }
-
-    fn era(&self, i: usize) -> u64 {
-        let up = self.nodes[i].up.as_ref();
-        up.map_or(0, |up| up.log.status().era)
-    }
-
-    /// Notes a committed entry, and gives it to the reference if it is new.
-    fn learn(&mut self, index: LogIndex, fact: Fact) -> bool {
-        let command = (fact.kind == EntryKind::Command).then(|| fact.payload.clone());
-        match self.ledger.note(index, fact) {
-            Ok(true) => {}
-            Ok(false) => return false,
-            Err(breach) => {
-                self.fail(breach);
-                return false;
-            }
-        }
-        let Some((header, payload)) = command.and_then(Header::unwrap) else {
-            return true;
-        };
-        let (effect, response) = self.reference.apply(index, header, &payload);
-        self.ledger.answered(hash_of(&response));
-        match effect {
-            Effect::First => {
-                let client = usize::try_from(header.client).unwrap_or(usize::MAX);
-                let asked = self.asked.get(client);
-                let op = asked.and_then(|asked| asked.get(header.seq as usize).copied().flatten());
-                match op {
-                    Some(op) => self.order.push(((index.0, 0), op)),
-                    None => self.fail(Breach::new(
-                        "only what was proposed is committed",
-                        format!("nobody asked for {header:?}"),
-                    )),
-                }
-            }
-            Effect::Repeated => self.marks.add("retries committed twice"),
-            Effect::Late => self.marks.add("retries committed late"),
-        }
-        true
-    }
-
-    /// A ticket is for the command that it was given out for.
-    fn is_the_one(&mut self, i: usize, waiter: &Waiter, index: LogIndex, payload: &Bytes) {
-        let found = Header::unwrap(payload.clone()).map(|(header, _)| header.attempt);
-        let id = self.id(i);
-        let right = ensure(
-            found == waiter.attempt,
-            "a ticket resolves for its own command",
-            || format!("{id} says of {waiter:?} that it is {index}, which holds {found:?}"),
-        );
-        self.must(right);
-    }
-
     /// Who waits for a ticket, which resolves now.
-    fn take(&mut self, i: usize, ticket: Ticket) -> Option<Waiter> {
+    pub(super) fn take(&mut self, i: usize, ticket: Ticket) -> Option<Waiter> {
         let up = self.nodes[i].up.as_mut();
         let waiter = up.and_then(|up| up.replica.tickets.remove(&ticket));
         if waiter.is_none() {
@@ -271,6 +174,12 @@ impl<S: Subject, A: Application> World<'_, S, A> {
     }
 
     fn read_ready(&mut self, i: usize, ticket: Ticket, index: LogIndex) {
+        note!(
+            self,
+            Who::Node(i),
+            What::Client,
+            "may answer {ticket} at {index}"
+        );
         let Some(waiter) = self.take(i, ticket) else {
             return;
         };
@@ -296,7 +205,13 @@ impl<S: Subject, A: Application> World<'_, S, A> {
 
     fn restore_wanted(&mut self, i: usize, meta: SnapshotMeta) {
         let id = self.id(i);
-        note!(self, "{id} wants {} restored", meta.id);
+        note!(
+            self,
+            Who::Node(i),
+            What::Apply,
+            "wants {} restored",
+            meta.id
+        );
         let Some(up) = &mut self.nodes[i].up else {
             return;
         };
@@ -311,7 +226,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         self.work(i, Work::Restore(meta));
     }
 
-    fn work(&mut self, i: usize, work: Work) {
+    pub(super) fn work(&mut self, i: usize, work: Work) {
         if let Some(up) = &mut self.nodes[i].up {
             up.replica.work.push_back(work);
             self.go_on(i);
@@ -320,14 +235,17 @@ impl<S: Subject, A: Application> World<'_, S, A> {
 
     /// Does what waits for the state machine, or starts on it if that takes time.
     fn go_on(&mut self, i: usize) {
-        while let Some(up) = &mut self.nodes[i].up
+        while let Some(up) = &self.nodes[i].up
             && !up.replica.busy
             && !up.replica.work.is_empty()
         {
-            let took = self.plan.machine.apply.draw(&mut self.rng.node);
+            let node = &mut self.nodes[i];
+            let took = self.plan.machine.apply.draw(&mut node.rng);
             if took > 0 {
-                up.replica.busy = true;
-                let life = self.nodes[i].life;
+                let life = node.life;
+                if let Some(up) = &mut node.up {
+                    up.replica.busy = true;
+                }
                 let at = self.now + took;
                 return self.agenda.push(at, Happening::Worked { node: i, life });
             }
@@ -456,16 +374,10 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let restored = up.replica.machine.restore(contents);
         up.log.applied(now, meta.index());
         self.marks.add("snapshots restored");
-        note!(self, "{id} has restored {}", meta.id);
+        note!(self, Who::Node(i), What::Apply, "has restored {}", meta.id);
         if let Err(error) = restored {
             let evidence = format!("{id}: {error}");
             self.fail(Breach::new("the state machine can be restored", evidence));
         }
     }
-}
-
-pub(super) fn hash_of(bytes: &Bytes) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish()
 }

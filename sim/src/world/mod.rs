@@ -1,16 +1,19 @@
 //! One cluster in virtual time: nodes, disks, network, clients and faults, driven by one agenda.
 
 mod client;
+mod committed;
+mod damage;
 mod disk;
 mod fault;
 mod judge;
 mod machine;
 mod network;
 mod node;
-mod trace;
+mod rest;
 
 use alloc::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use synod_core::{Envelope, LoadId, LogLoad, Machine, NodeId, ReplicatedLog, Rng, mix};
 
 use crate::agenda::Agenda;
@@ -20,12 +23,13 @@ use crate::history::{History, OpId};
 use crate::linear::Model;
 use crate::plan::Plan;
 use crate::report::{Failure, Marks, Report};
+use crate::schedule::{Incident, Kind, Schedule};
 use crate::sessions::Sessions;
-use crate::subject::Subject;
+use crate::subject::{Bounds, Subject};
+use crate::trace::{Recorder, What, Who, note};
 use client::Client;
 use network::Network;
 use node::Node;
-use trace::{Trace, note};
 
 type Message<S> = <<S as Subject>::Log as Machine>::Message;
 type Detail<S> = <<S as Subject>::Log as ReplicatedLog>::Detail;
@@ -49,6 +53,18 @@ enum Happening<M> {
         from: usize,
         to: usize,
         incarnation: u64,
+        /// Its place among all messages of the run.
+        number: u64,
+        envelope: Envelope<M>,
+    },
+    /// The bytes of a message arrive.
+    DeliverBytes {
+        from: usize,
+        to: usize,
+        incarnation: u64,
+        number: u64,
+        bytes: Bytes,
+        /// What they were before anything happened to them.
         envelope: Envelope<M>,
     },
     /// An end of a link learns of its state.
@@ -78,8 +94,8 @@ enum Happening<M> {
     Start { node: usize },
     /// A client goes on, if it has not done so otherwise.
     Client { client: usize, version: u64 },
-    /// Something goes wrong.
-    Fault,
+    /// Something goes wrong: the fault at this place of the schedule.
+    Fault(u64),
     /// A paused node goes on.
     Resume { node: usize, life: u64 },
     /// Messages pass again.
@@ -90,20 +106,14 @@ enum Happening<M> {
     Rest,
 }
 
-/// Streams of randomness, so that the draws of one part do not shift those of another.
-struct Streams {
-    network: Rng,
-    disk: Rng,
-    fault: Rng,
-    client: Rng,
-    node: Rng,
-}
-
 pub(crate) struct World<'a, S: Subject, A: Application> {
     subject: &'a S,
     app: &'a A,
+    schedule: &'a Schedule,
     plan: Plan,
-    rng: Streams,
+    bounds: Bounds,
+    /// For what belongs to no node, client or incident.
+    rng: Rng,
     now: u64,
     calm: bool,
     over: bool,
@@ -119,8 +129,8 @@ pub(crate) struct World<'a, S: Subject, A: Application> {
     attempts: u64,
     unique: u64,
     ledger: Ledger,
-    /// To whom each node has bound itself in each era.
-    vows: BTreeMap<(usize, u64), NodeId>,
+    /// To whom each node, with each of its disks, has bound itself in each era.
+    vows: BTreeMap<(usize, u32, u64), NodeId>,
     /// A state machine that was given everything that is committed.
     reference: Sessions<A::Machine>,
     /// Operations in the order of the log: commands at their index, reads behind what they saw.
@@ -128,7 +138,11 @@ pub(crate) struct World<'a, S: Subject, A: Application> {
     history: History<Op<A>, Ret<A>>,
     observers: Vec<Box<dyn Observer>>,
     marks: Marks,
-    trace: Trace,
+    trace: Recorder,
+    /// What took place, if that is wanted.
+    incidents: Option<Vec<Incident>>,
+    /// Disks that were lost or damaged.
+    lost_disks: usize,
     events: u64,
     faults: u64,
     operations: u64,
@@ -137,37 +151,48 @@ pub(crate) struct World<'a, S: Subject, A: Application> {
 }
 
 impl<'a, S: Subject, A: Application> World<'a, S, A> {
-    /// A cluster as `seed` has it; `trace` lines of what happens are kept.
-    pub(crate) fn new(subject: &'a S, app: &'a A, seed: u64, trace: usize) -> Self {
-        let plan = Plan::draw(seed, subject.needs_order());
-        let stream = |name: u64| Rng::new(mix(seed, name));
-        let mut rng = Streams {
-            network: stream(1),
-            disk: stream(2),
-            fault: stream(3),
-            client: stream(4),
-            node: stream(5),
-        };
+    /// A cluster as `seed` has it, of whose incidents those in `schedule` take place; `keep` steps
+    /// of what happens are kept.
+    pub(crate) fn new(
+        subject: &'a S,
+        app: &'a A,
+        seed: u64,
+        schedule: &'a Schedule,
+        keep: usize,
+    ) -> Self {
+        let budget = |voters| subject.budget(voters);
+        let plan = Plan::draw(seed, subject.needs_order(), budget);
+        let stream = |name: u64, place: usize| Rng::new(mix(mix(seed, name), place as u64));
         let size = plan.nodes.len();
-        let nodes = (0..size).map(|_| Node::new(&mut rng.node, size, plan.drift_ppm));
+        let nodes = (0..size).map(|i| {
+            let device = subject.device(plan.nodes[i], mix(seed, i as u64));
+            Node::new(stream(5, i), size, plan.drift_ppm, device)
+        });
         let nodes = nodes.collect();
         let stored = plan.nodes.iter().map(|id| Stored {
             id: *id,
             image: synod_core::LogImage::new(),
             shadow: synod_core::LogImage::new(),
+            lost: 0,
         });
-        let clients = plan.work.clients as usize;
+        let steady = plan.work.clients as usize;
+        let clients = steady + plan.burst as usize;
         Self {
             stored: stored.collect(),
             network: Network::new(size),
-            clients: (0..clients).map(|_| Client::default()).collect(),
+            clients: (0..clients)
+                .map(|client| Client::new(stream(4, client), client < steady))
+                .collect(),
             asked: vec![Vec::new(); clients],
             reference: Sessions::new(app.machine()),
             observers: subject.observers(),
+            bounds: subject.bounds(&plan),
+            trace: Recorder::new(seed, plan.nodes.clone(), keep),
             subject,
             app,
+            schedule,
             plan,
-            rng,
+            rng: stream(1, 0),
             nodes,
             now: 0,
             calm: false,
@@ -181,7 +206,8 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
             order: Vec::new(),
             history: History::new(),
             marks: Marks::default(),
-            trace: Trace::new(seed, trace),
+            incidents: (keep > 0 || !schedule.is_all()).then(Vec::new),
+            lost_disks: 0,
             events: 0,
             faults: 0,
             operations: 0,
@@ -193,13 +219,13 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
     /// Lets everything happen, and judges it.
     pub(crate) fn run(&mut self) -> Option<Breach> {
         for node in 0..self.nodes.len() {
-            let at = self.rng.node.below(20 * MILLI);
+            let at = self.nodes[node].rng.below(20 * MILLI);
             self.agenda.push(at, Happening::Start { node });
         }
-        for client in 0..self.clients.len() {
+        for client in 0..self.plan.work.clients as usize {
             self.client_later(client, 100 * MILLI);
         }
-        self.agenda.push(500 * MILLI, Happening::Fault);
+        self.agenda.push(500 * MILLI, Happening::Fault(0));
         self.agenda.push(CALM_AT, Happening::Calm);
         while self.failure.is_none() && !self.over {
             let Some((at, what)) = self.agenda.pop() else {
@@ -224,8 +250,17 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
                 from,
                 to,
                 incarnation,
+                number,
                 envelope,
-            } => self.deliver(from, to, incarnation, envelope),
+            } => self.deliver((from, to), incarnation, number, envelope),
+            Happening::DeliverBytes {
+                from,
+                to,
+                incarnation,
+                number,
+                bytes,
+                envelope,
+            } => self.deliver_bytes((from, to), incarnation, number, bytes, envelope),
             Happening::Link { node, peer } => self.see_link(node, peer),
             Happening::Reconnect {
                 one,
@@ -245,11 +280,11 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
                 life,
                 load,
                 what,
-            } => self.loaded(node, life, load, &what),
+            } => self.loaded(node, life, load, what),
             Happening::Worked { node, life } => self.worked(node, life),
             Happening::Start { node } => self.start(node),
             Happening::Client { client, version } => self.client(client, version),
-            Happening::Fault => self.fault(),
+            Happening::Fault(place) => self.fault(place),
             Happening::Resume { node, life } => self.resume(node, life),
             Happening::Heal { ways } => self.heal(&ways),
             Happening::Calm => self.calm_down(),
@@ -261,20 +296,51 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
     fn paused(&self, what: &Happening<Message<S>>) -> Option<usize> {
         let node = match what {
             Happening::Deliver { to: node, .. }
+            | Happening::DeliverBytes { to: node, .. }
             | Happening::Link { node, .. }
             | Happening::Tick { node, .. }
             | Happening::Pump { node, .. }
             | Happening::Written { node, .. }
             | Happening::Loaded { node, .. }
             | Happening::Worked { node, .. } => *node,
-            _ => return None,
+            Happening::Reconnect { .. }
+            | Happening::Start { .. }
+            | Happening::Client { .. }
+            | Happening::Fault(_)
+            | Happening::Resume { .. }
+            | Happening::Heal { .. }
+            | Happening::Calm
+            | Happening::Rest => return None,
         };
         self.nodes[node].paused.then_some(node)
     }
 
+    /// Whether something that may happen does: what else is drawn for it. It depends on its name
+    /// alone, so that leaving out other incidents does not change it.
+    fn strikes(
+        &mut self,
+        kind: Kind,
+        (one, other): (usize, usize),
+        count: u64,
+        per_million: u32,
+    ) -> Option<Rng> {
+        if per_million == 0 || self.calm && kind != Kind::Asked {
+            return None;
+        }
+        let incident = Incident::new(kind, one, other, count);
+        let mut rng = incident.rng(self.plan.seed);
+        if !rng.chance(per_million) || !self.schedule.allows(incident) {
+            return None;
+        }
+        if let Some(incidents) = &mut self.incidents {
+            incidents.push(incident);
+        }
+        Some(rng)
+    }
+
     /// Ends the run with this breach, if it is the first.
     fn fail(&mut self, breach: Breach) {
-        note!(self, "BROKEN: {breach}");
+        note!(self, Who::World, What::Broken, "BROKEN: {breach}");
         self.failure.get_or_insert(breach);
     }
 
@@ -289,6 +355,7 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
     fn observe(&mut self, look: impl Fn(&mut dyn Observer, Cluster<'_>) -> Result<(), Breach>) {
         let cluster = Cluster {
             stored: &self.stored,
+            voters: self.plan.voters,
             ledger: &self.ledger,
         };
         let found = self
@@ -321,13 +388,19 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
         }
     }
 
+    /// What was kept of what happened.
+    pub(crate) fn trace(&self) -> crate::trace::Trace {
+        self.trace.trace()
+    }
+
     /// Why it failed.
     pub(crate) fn failed(&self, breach: Breach) -> Failure {
         Failure {
             breach,
             at: core::time::Duration::from_nanos(self.now),
             plan: self.plan.clone(),
-            trace: self.trace.lines(),
+            incidents: self.incidents.clone().unwrap_or_default(),
+            trace: self.trace(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Links between nodes, and what messages suffer on them.
 
-use synod_core::{Envelope, Machine};
+use bytes::{Bytes, BytesMut};
+use synod_core::{Envelope, Machine, Rng, mix};
 
-use super::trace::note;
-use super::{Happening, MILLI, Message, World};
+use super::{Happening, Kind, MILLI, Message, World};
 use crate::application::Application;
-use crate::check::ensure;
+use crate::check::{Breach, ensure};
 use crate::subject::Subject;
+use crate::trace::{What, Who, note};
 
 /// The links of all pairs, and the ways on which nothing passes.
 pub(super) struct Network {
@@ -20,6 +21,12 @@ pub(super) struct Network {
     broken: Vec<u64>,
     /// For each way: when the last message arrives.
     last: Vec<u64>,
+    /// For each way: until when it is slow, and by how much.
+    slow: Vec<(u64, u64)>,
+    /// For each way: how many messages have gone it.
+    sent: Vec<u64>,
+    /// How many have gone any.
+    number: u64,
 }
 
 impl Network {
@@ -31,6 +38,9 @@ impl Network {
             blocked: vec![0; ways],
             broken: vec![0; ways],
             last: vec![0; ways],
+            slow: vec![(0, 0); ways],
+            sent: vec![0; ways],
+            number: 0,
         }
     }
 
@@ -58,8 +68,14 @@ impl Network {
         self.blocked[way] = self.blocked[way].saturating_sub(1);
     }
 
+    pub(super) fn slow_down(&mut self, (from, to): (usize, usize), until: u64, extra: u64) {
+        let way = self.way(from, to);
+        self.slow[way] = (until, extra);
+    }
+
     pub(super) fn clear(&mut self) {
         self.blocked.fill(0);
+        self.slow.fill((0, 0));
     }
 }
 
@@ -68,7 +84,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
     pub(super) fn connect(&mut self, one: usize, other: usize) {
         self.network.renew(one, other, true);
         let delay = self.plan.network.delay;
-        let tries = delay.draw(&mut self.rng.network) + delay.draw(&mut self.rng.network);
+        let tries = delay.draw(&mut self.rng) + delay.draw(&mut self.rng);
         self.tell_ends(one, other, tries, delay.high);
     }
 
@@ -80,7 +96,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
 
     fn tell_ends(&mut self, one: usize, other: usize, after: u64, within: u64) {
         for (node, peer) in [(one, other), (other, one)] {
-            let at = self.now + after + self.rng.network.below(within);
+            let at = self.now + after + self.rng.below(within);
             self.agenda.push(at, Happening::Link { node, peer });
         }
     }
@@ -119,7 +135,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
     }
 
     pub(super) fn reconnect_later(&mut self, one: usize, other: usize) {
-        let after = 10 * MILLI + self.rng.network.below(300 * MILLI);
+        let after = 10 * MILLI + self.rng.below(300 * MILLI);
         let (incarnation, _) = *self.network.pair(one, other);
         let reconnect = Happening::Reconnect {
             one,
@@ -132,7 +148,8 @@ impl<S: Subject, A: Application> World<'_, S, A> {
     /// A node binds itself once in an era.
     fn keep_vow(&mut self, from: usize, envelope: &Envelope<Message<S>>) {
         if let Some((era, to)) = self.subject.vow(envelope) {
-            let first = *self.vows.entry((from, era)).or_insert(to);
+            let disk = self.stored[from].lost;
+            let first = *self.vows.entry((from, disk, era)).or_insert(to);
             let kept = ensure(first == to, "a node binds itself once in an era", || {
                 format!("{} did to {first} in {era}, and now to {to}", self.id(from))
             });
@@ -152,46 +169,116 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         }
         let incarnation = end.seen;
         let way = self.network.way(from, to);
+        self.network.number += 1;
+        self.network.sent[way] += 1;
+        let (number, nth) = (self.network.number, self.network.sent[way]);
+        note!(
+            self,
+            Who::Node(from),
+            What::Send {
+                message: number,
+                to
+            },
+            "{:?}",
+            envelope.message
+        );
+        let ways = (from, to);
         let plan = &self.plan.network;
-        let lost = !self.calm && self.rng.network.chance(plan.lost_per_million);
+        let (lost, late, doubled) = (
+            plan.lost_per_million,
+            plan.slow_per_million,
+            plan.doubled_per_million,
+        );
+        let lost = self.strikes(Kind::Lost, ways, nth, lost).is_some();
         if lost || self.network.blocked[way] > 0 {
-            return self.lose(from, to, incarnation, &envelope);
+            return self.lose(ways, incarnation, number, &envelope);
         }
-        let mut took = plan.delay.draw(&mut self.rng.network);
-        if !self.calm && self.rng.network.chance(plan.slow_per_million) {
-            took += plan.slow.draw(&mut self.rng.network);
-        }
-        let mut at = self.now + took;
-        if plan.ordered {
+        let mut at = self.now + self.delay(ways, nth, late);
+        if self.plan.network.ordered {
             at = at.max(self.network.last[way]);
             self.network.last[way] = at;
-        } else if !self.calm && self.rng.network.chance(plan.doubled_per_million) {
+        } else if let Some(mut rng) = self.strikes(Kind::Doubled, ways, nth, doubled) {
             self.marks.add("messages doubled");
-            let again = self.now + 3 * plan.delay.draw(&mut self.rng.network);
-            let envelope = envelope.clone();
-            let copy = Happening::Deliver {
+            let again = self.now + 3 * self.plan.network.delay.draw(&mut rng);
+            self.carry(again, ways, incarnation, number, nth, envelope.clone());
+        }
+        self.carry(at, ways, incarnation, number, nth, envelope);
+    }
+
+    /// How long a message takes.
+    fn delay(&mut self, ways: (usize, usize), nth: u64, late: u32) -> u64 {
+        let way = self.network.way(ways.0, ways.1);
+        let place = mix(mix(self.plan.seed, 2 + way as u64), nth);
+        let mut took = self.plan.network.delay.draw(&mut Rng::new(place));
+        if let Some(mut rng) = self.strikes(Kind::Late, ways, nth, late) {
+            took += self.plan.network.slow.draw(&mut rng);
+        }
+        let (until, extra) = self.network.slow[way];
+        if self.now < until {
+            took += extra;
+        }
+        took
+    }
+
+    /// Puts a message on its way, as it is or as bytes.
+    fn carry(
+        &mut self,
+        at: u64,
+        ways: (usize, usize),
+        incarnation: u64,
+        number: u64,
+        nth: u64,
+        envelope: Envelope<Message<S>>,
+    ) {
+        let (from, to) = ways;
+        let wire = self.subject.wire().filter(|_| self.plan.network.bytes);
+        let Some(wire) = wire else {
+            let deliver = Happening::Deliver {
                 from,
                 to,
                 incarnation,
+                number,
                 envelope,
             };
-            self.agenda.push(again, copy);
+            return self.agenda.push(at, deliver);
+        };
+        let mut bytes = wire.encode(&envelope.message);
+        let chance = self.plan.network.damaged_per_million;
+        if let Some(mut rng) = self.strikes(Kind::Damaged, ways, nth, chance)
+            && !bytes.is_empty()
+        {
+            let mut damaged = BytesMut::from(&bytes[..]);
+            let bit = rng.below(8 * damaged.len() as u64) as usize;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            bytes = damaged.freeze();
+            self.strike("messages damaged");
         }
-        let deliver = Happening::Deliver {
+        let deliver = Happening::DeliverBytes {
             from,
             to,
             incarnation,
+            number,
+            bytes,
             envelope,
         };
         self.agenda.push(at, deliver);
     }
 
-    fn lose(&mut self, from: usize, to: usize, incarnation: u64, envelope: &Envelope<Message<S>>) {
+    fn lose(
+        &mut self,
+        (from, to): (usize, usize),
+        incarnation: u64,
+        number: u64,
+        envelope: &Envelope<Message<S>>,
+    ) {
         note!(
             self,
-            "{} -> {} LOST {:?}",
-            envelope.from,
-            envelope.to,
+            Who::Node(from),
+            What::Lost {
+                message: number,
+                to
+            },
+            "{:?}",
             envelope.message
         );
         self.marks.add("messages lost");
@@ -202,11 +289,57 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         }
     }
 
+    /// What has arrived as bytes is read: damage must be noticed, and ends the link.
+    pub(super) fn deliver_bytes(
+        &mut self,
+        ways: (usize, usize),
+        incarnation: u64,
+        number: u64,
+        bytes: Bytes,
+        envelope: Envelope<Message<S>>,
+    ) {
+        let (from, to) = ways;
+        let Some(wire) = self.subject.wire() else {
+            return;
+        };
+        match wire.decode(bytes) {
+            Ok(message) if message == envelope.message => {
+                let envelope = Envelope {
+                    message,
+                    ..envelope
+                };
+                self.deliver(ways, incarnation, number, envelope);
+            }
+            Ok(message) => {
+                let evidence = format!("{:?} arrives as {message:?}", envelope.message);
+                self.fail(Breach::new(
+                    "a message arrives as it was sent or not at all",
+                    evidence,
+                ));
+            }
+            Err(error) => {
+                note!(
+                    self,
+                    Who::Node(to),
+                    What::Link,
+                    "cannot read a message of {}: {error}",
+                    self.id(from)
+                );
+                let current = *self.network.pair(from, to) == (incarnation, true);
+                if current && self.nodes[to].up.is_some() {
+                    self.marks.add("links closed for damage");
+                    self.disconnect(from, to);
+                    self.reconnect_later(from, to);
+                }
+            }
+        }
+    }
+
     pub(super) fn deliver(
         &mut self,
-        from: usize,
-        to: usize,
+        (from, to): (usize, usize),
         incarnation: u64,
+        number: u64,
         mut envelope: Envelope<Message<S>>,
     ) {
         let way = self.network.way(from, to);
@@ -214,7 +347,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             return;
         }
         if self.network.blocked[way] > 0 {
-            return self.lose(from, to, incarnation, &envelope);
+            return self.lose((from, to), incarnation, number, &envelope);
         }
         // A transport announces a link before its first message.
         if *self.network.pair(from, to) == (incarnation, true) {
@@ -227,14 +360,18 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         envelope.link = link;
         note!(
             self,
-            "{} -> {} {:?}",
-            envelope.from,
-            envelope.to,
+            Who::Node(to),
+            What::Receive {
+                message: number,
+                from
+            },
+            "{:?}",
             envelope.message
         );
         let now = self.local(to);
         if let Some(log) = self.log(to) {
             log.step(now, envelope);
+            self.meets(to, from);
             self.stirred(to);
         }
     }

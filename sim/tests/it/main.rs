@@ -11,3 +11,5 @@ mod picture;
 mod register;
 mod script;
 mod session;
+mod trace;
+mod wal;
