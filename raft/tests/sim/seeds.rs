@@ -63,7 +63,7 @@ fn kept() -> impl Iterator<Item = u64> {
 
 #[test]
 fn no_seed_breaks_raft() {
-    let fresh = Campaign::from_env(BASE, 2_000);
+    let fresh = Campaign::from_env(BASE, 500);
     let campaign = match std::env::var("SYNOD_SEED") {
         Ok(_) => fresh,
         Err(_) => fresh.keep(kept()),

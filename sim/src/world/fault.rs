@@ -243,12 +243,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         };
         let change = if up.log.status().learners.contains(&id) {
             Change::RemoveLearner(id)
-        } else if self.nodes[spare].joined {
-            // Each is added once: a leader forgets what it took on from one that is taken out, and
-            // takes a late copy on again if that comes back in the same term.
-            return;
         } else {
-            self.nodes[spare].joined = true;
             Change::AddLearner(id)
         };
         let Some(log) = self.log(leader) else { return };

@@ -46,8 +46,6 @@ pub(super) struct Node<L, M> {
     pub(super) slow_disk: (u64, u64),
     /// Until when its disk is full.
     pub(super) full_until: u64,
-    /// Somebody has asked for it to be added as a learner.
-    pub(super) joined: bool,
     /// Whom it has met.
     pub(super) met: Vec<Acquaintance>,
     /// How many writes its machines have asked for.
@@ -103,7 +101,6 @@ impl<L, M> Node<L, M> {
             retired: false,
             slow_disk: (0, 0),
             full_until: 0,
-            joined: false,
             met: vec![Acquaintance::None; size],
             persists: 0,
             writes: 0,
