@@ -1,6 +1,7 @@
 //! A cluster in one hand: nothing moves unless a test says so.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use synod_core::{
 use synod_raft::{Config, ConfigBuilder, Event, Message, Raft};
 
 /// One node with its disk.
+#[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) raft: Raft,
     pub(crate) image: LogImage,
@@ -26,6 +28,7 @@ pub(crate) struct Server {
 }
 
 /// A cluster whose disks are fast and whose network loses nothing unless a test says otherwise.
+#[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) now: Instant,
     pub(crate) servers: BTreeMap<NodeId, Server>,
@@ -35,7 +38,7 @@ pub(crate) struct Cluster {
     /// Nodes whose disks are stuck: writes stay under way.
     pub(crate) stuck: Vec<NodeId>,
     pub(crate) messages: u64,
-    configure: fn(ConfigBuilder) -> ConfigBuilder,
+    configure: Rc<dyn Fn(ConfigBuilder) -> ConfigBuilder>,
     voters: Vec<NodeId>,
 }
 
@@ -52,7 +55,10 @@ impl Cluster {
         Self::with(size, |builder| builder)
     }
 
-    pub(crate) fn with(size: u64, configure: fn(ConfigBuilder) -> ConfigBuilder) -> Self {
+    pub(crate) fn with(
+        size: u64,
+        configure: impl Fn(ConfigBuilder) -> ConfigBuilder + 'static,
+    ) -> Self {
         let voters: Vec<NodeId> = (1..=size).map(NodeId).collect();
         let mut cluster = Self {
             now: Instant::from_millis(1),
@@ -61,7 +67,7 @@ impl Cluster {
             cut: Vec::new(),
             stuck: Vec::new(),
             messages: 0,
-            configure,
+            configure: Rc::new(configure),
             voters: voters.clone(),
         };
         for id in voters {
