@@ -63,6 +63,7 @@ scenarios! {
     split_vote
     split_vote_of_four
     vote_is_durable
+    appends_are_durable
     log_repair
     old_appends
     stale_candidate
@@ -70,6 +71,8 @@ scenarios! {
     learner
     configuration_rolled_back
     snapshot
+    snapshot_of_what_is_there
+    restart
     reads
     pre_vote
     stale_read_1_late_answer

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use synod_core::{
-    Envelope, LogEvent, LogIndex, Machine, NodeId, ReplicatedLog, Role, Ticket,
+    Entries, Envelope, LogEvent, LogIndex, Machine, NodeId, ReplicatedLog, Role, Ticket,
 };
 use synod_raft::{Body, Detail, Event, Message, Term};
 
@@ -203,7 +203,7 @@ impl Stage {
             }
             LogEvent::Committed(committed) => {
                 self.law.committed(id, &committed, &self.names)?;
-                self.tell(format!("{name}: committed {}", words::entries(&committed.entries)));
+                self.tell_committed(&format!("{name}: committed"), &committed.entries);
                 for (index, _, _, ticket) in committed.iter() {
                     if let Some(ticket) = ticket {
                         self.resolve(id, ticket, format!("done at {}", index.0))?;
@@ -229,6 +229,18 @@ impl Stage {
             LogEvent::Detail(detail) => self.tell_detail(&name, detail),
         }
         Ok(())
+    }
+
+    /// In how many pieces a node hands out what is committed is no part of any story.
+    fn tell_committed(&mut self, start: &str, entries: &Entries) {
+        let entries = words::entries(entries);
+        match self.told.last_mut() {
+            Some(last) if last.starts_with(start) => {
+                last.push(' ');
+                last.push_str(&entries);
+            }
+            _ => self.tell(format!("{start} {entries}")),
+        }
     }
 
     fn tell_detail(&mut self, name: &str, detail: Detail) {
