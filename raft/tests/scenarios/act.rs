@@ -186,7 +186,16 @@ impl Stage {
                 let change = Change::RemoveLearner(self.node(learner)?);
                 self.reconfigure(request, change, name)
             }
-            [request, "transfers", "the", "leadership", "of", name, "to", to] => {
+            [
+                request,
+                "transfers",
+                "the",
+                "leadership",
+                "of",
+                name,
+                "to",
+                to,
+            ] => {
                 let (id, to) = (self.running(name)?, self.node(to)?);
                 let now = self.cluster.now;
                 match self.cluster.raft(id.0).transfer(now, to) {
@@ -353,7 +362,9 @@ impl Stage {
     /// The others do what a change of the links made them want.
     fn others(&mut self, id: NodeId) -> Done {
         let others = self.ids().into_iter().filter(|other| *other != id);
-        let up: Vec<_> = others.filter(|other| self.cluster.servers[other].up).collect();
+        let up: Vec<_> = others
+            .filter(|other| self.cluster.servers[other].up)
+            .collect();
         up.into_iter().try_for_each(|other| self.attend(other))
     }
 
@@ -385,7 +396,10 @@ impl Stage {
             log: OldLog::Keep,
         };
         for record in [stage, activate] {
-            server.image.apply(record).map_err(|error| error.to_string())?;
+            server
+                .image
+                .apply(record)
+                .map_err(|error| error.to_string())?;
         }
         server.raft.compact(now, meta);
         self.attend(id)
@@ -440,8 +454,9 @@ impl Stage {
             }
             self.deliver_all(mail)?;
         }
-        let is_vote =
-            |mail: &Envelope<Message>| mail.from == id && words::kind(&mail.message).contains("vote");
+        let is_vote = |mail: &Envelope<Message>| {
+            mail.from == id && words::kind(&mail.message).contains("vote")
+        };
         drop(self.pick(is_vote));
         if self.cluster.servers[&id].raft.status().role == Role::Leader {
             return Ok(());
@@ -507,7 +522,9 @@ impl Stage {
         some(self.pick(|mail| {
             from.is_none_or(|from| from == mail.from)
                 && to.is_none_or(|to| to == mail.to)
-                && kind.as_ref().is_none_or(|kind| *kind == words::kind(&mail.message))
+                && kind
+                    .as_ref()
+                    .is_none_or(|kind| *kind == words::kind(&mail.message))
         }))
     }
 

@@ -31,7 +31,10 @@ impl Stage {
         if wanted == known.fate || wanted == short {
             return Ok(());
         }
-        Err(format!("{request} is expected to be {wanted}, and is {}", known.fate))
+        Err(format!(
+            "{request} is expected to be {wanted}, and is {}",
+            known.fate
+        ))
     }
 
     fn expect_of(&self, id: NodeId, what: &[&str]) -> Done {
@@ -56,7 +59,10 @@ impl Stage {
         if found == wanted {
             return Ok(());
         }
-        Err(format!("{name}: expected {}, found {found}", what.join(" ")))
+        Err(format!(
+            "{name}: expected {}, found {found}",
+            what.join(" ")
+        ))
     }
 
     fn expect_role(&self, status: &Status, what: &[&str]) -> Done {
@@ -65,13 +71,20 @@ impl Stage {
             Role::Leader => format!("leads term {}", status.era),
             Role::Follower => format!("follows {} in term {}", leader(status.leader), status.era),
             Role::Candidate => format!("stands in term {}", status.era),
-            Role::Learner => format!("learns from {} in term {}", leader(status.leader), status.era),
+            Role::Learner => format!(
+                "learns from {} in term {}",
+                leader(status.leader),
+                status.era
+            ),
             other => format!("is {other}"),
         };
         if found == what.join(" ") {
             return Ok(());
         }
         let name = self.names.of(status.node);
-        Err(format!("{name}: expected {}, found {found}", what.join(" ")))
+        Err(format!(
+            "{name}: expected {}, found {found}",
+            what.join(" ")
+        ))
     }
 }

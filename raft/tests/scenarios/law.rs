@@ -52,11 +52,15 @@ impl Law {
         let first = *self.leaders.entry(term).or_insert(id);
         if first != id {
             let other = names.of(first);
-            return Err(format!("Election Safety: {other} and {name} both lead term {term}"));
+            return Err(format!(
+                "Election Safety: {other} and {name} both lead term {term}"
+            ));
         }
         let image = &cluster.servers[&id].image;
         for (index, (committed, _)) in &self.committed {
-            let is_there = image.stamp_at(*index).is_some_and(|at| at.number == *committed);
+            let is_there = image
+                .stamp_at(*index)
+                .is_some_and(|at| at.number == *committed);
             if *index > image.compacted().0 && !is_there {
                 let index = index.0;
                 return Err(format!(
@@ -74,7 +78,11 @@ impl Law {
             .iter()
             .map(|(id, server)| {
                 let log = server.image.iter();
-                (*id, log.map(|(index, stamp, entry)| (index, (stamp, entry))).collect())
+                (
+                    *id,
+                    log.map(|(index, stamp, entry)| (index, (stamp, entry)))
+                        .collect(),
+                )
             })
             .collect();
         for (place, (one, log)) in logs.iter().enumerate() {

@@ -7,11 +7,16 @@
 )]
 
 mod act;
-#[allow(dead_code, reason = "shared with the tests in `it`, which use the rest")]
+#[allow(
+    dead_code,
+    reason = "shared with the tests in `it`, which use the rest"
+)]
 #[path = "../it/cluster.rs"]
 mod cluster;
 mod expect;
 mod law;
+#[cfg(feature = "planted")]
+mod planted;
 mod stage;
 mod story;
 mod teeth;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use synod_core::{
-    Entries, Envelope, LogEvent, LogIndex, Machine, NodeId, ReplicatedLog, Role, Ticket,
+    Entries, EntryKind, Envelope, LogEvent, LogIndex, Machine, NodeId, ReplicatedLog, Role, Ticket,
 };
 use synod_raft::{Body, Detail, Event, Message, Term};
 
@@ -182,9 +182,13 @@ impl Stage {
         let seen = self.seen.entry(id).or_default();
         let events: Vec<Event> = self.cluster.servers[&id].events[*seen..].to_vec();
         *seen += events.len();
-        events
-            .into_iter()
-            .try_for_each(|event| self.tell_event(id, event))
+        for (place, event) in events.iter().enumerate() {
+            if let LogEvent::Restore(_) = event {
+                self.restore(id, &events[place + 1..]);
+            }
+            self.tell_event(id, event.clone())?;
+        }
+        Ok(())
     }
 
     fn tell_event(&mut self, id: NodeId, event: Event) -> Done {
@@ -219,7 +223,6 @@ impl Stage {
             }
             LogEvent::Unknown(ticket) => self.resolve(id, ticket, "unknown".into())?,
             LogEvent::Restore(meta) => {
-                self.restore(id);
                 self.tell(format!(
                     "{name}: its state machine restarts from the snapshot through {}",
                     meta.index().0
@@ -248,7 +251,9 @@ impl Stage {
             Detail::Election { term, pre: true } => {
                 format!("asks whether it would win term {}", term.0)
             }
-            Detail::Election { term, pre: false } => format!("stands for election in term {}", term.0),
+            Detail::Election { term, pre: false } => {
+                format!("stands for election in term {}", term.0)
+            }
             Detail::Membership {
                 index,
                 voters,
@@ -322,25 +327,25 @@ impl Stage {
         Ok(())
     }
 
-    /// A state machine becomes what the snapshot on its node's disk holds.
-    fn restore(&mut self, id: NodeId) {
+    /// A state machine becomes what the snapshot on its node's disk holds; what was handed out after
+    /// that comes on top, whatever it is.
+    fn restore(&mut self, id: NodeId, later: &[Event]) {
         let now = self.cluster.now;
         let server = self.cluster.server(id.0);
-        let contents = server.image.snapshot_contents().unwrap();
-        let contents = words::text(&contents);
+        let contents = words::text(&server.image.snapshot_contents().unwrap());
         let command = |part: &str| {
             let (index, command) = part.split_once(':').unwrap();
             let command = Bytes::copy_from_slice(command.as_bytes());
             (LogIndex(index.parse().unwrap()), command)
         };
-        let behind: Vec<_> = server
-            .applied
-            .iter()
-            .filter(|(index, _)| *index > server.image.snapshot().unwrap().index())
-            .cloned()
-            .collect();
         server.applied = contents.split_whitespace().map(command).collect();
-        server.applied.extend(behind);
+        for event in later {
+            if let LogEvent::Committed(committed) = event {
+                let commands = committed.iter().filter(|c| c.1 == EntryKind::Command);
+                let commands = commands.map(|(index, _, command, _)| (index, command.clone()));
+                server.applied.extend(commands);
+            }
+        }
         let index = server.image.snapshot().unwrap().index();
         server.raft.applied(now, index);
     }
@@ -382,4 +387,3 @@ impl Stage {
 fn server_is_up(cluster: &Cluster, id: NodeId) -> bool {
     cluster.servers[&id].up
 }
-

@@ -66,7 +66,9 @@ pub(crate) fn tell(
         }
     }
     if claims == 0 {
-        return Err(format!("{file}: a story without an `expect` claims nothing"));
+        return Err(format!(
+            "{file}: a story without an `expect` claims nothing"
+        ));
     }
     if !said_anything {
         return Err(format!("{file}: nothing is said in this story"));
@@ -126,7 +128,9 @@ fn parse(file: &str, text: &str) -> Result<Vec<Part>, String> {
             match parts.last_mut() {
                 Some(Part::Line(command)) => command.expected.push(said.into()),
                 Some(Part::Prose(_)) | None => {
-                    return Err(format!("{file}:{number}: nobody has said this to anything: {line}"));
+                    return Err(format!(
+                        "{file}:{number}: nobody has said this to anything: {line}"
+                    ));
                 }
             }
         } else if line.trim().is_empty() || line.starts_with('#') {

@@ -32,14 +32,23 @@ fn a_story_that_is_right_passes_and_is_not_rewritten() {
 fn what_was_said_otherwise_is_shown_beside_what_is_said() {
     let why = failure(&STORY.replace("committed 1@1", "committed 2@1"));
     assert!(why.starts_with("story.txt:3: quietly timeout a\n"), "{why}");
-    assert!(why.contains("\n    - a: committed 2@1\n    + a: committed 1@1\n"), "{why}");
-    assert!(why.contains("\n      a: stands for election in term 1\n"), "{why}");
+    assert!(
+        why.contains("\n    - a: committed 2@1\n    + a: committed 1@1\n"),
+        "{why}"
+    );
+    assert!(
+        why.contains("\n      a: stands for election in term 1\n"),
+        "{why}"
+    );
 }
 
 #[test]
 fn a_missing_and_a_surplus_line_are_differences() {
     failure(&STORY.replace("> a: committed 1@1\n", ""));
-    failure(&STORY.replace("> a: committed 1@1\n", "> a: committed 1@1\n> a: committed 2@1\n"));
+    failure(&STORY.replace(
+        "> a: committed 1@1\n",
+        "> a: committed 1@1\n> a: committed 2@1\n",
+    ));
     failure(&STORY.replace("start a\n", "start a\n> a: starts\n"));
 }
 
@@ -60,7 +69,10 @@ fn an_expectation_that_is_wrong_fails_and_is_not_rewritten() {
         ("a leads term 1", "x done at 1"),
         ("a leads term 1", "a shines"),
         ("a leads term 1", "a"),
-        ("expect a leads term 1", "propose x at a\n> a stores 2@1:x\nexpect x unanswered"),
+        (
+            "expect a leads term 1",
+            "propose x at a\n> a stores 2@1:x\nexpect x unanswered",
+        ),
     ];
     for (right, wrong) in wrong {
         let text = STORY.replace(right, wrong);

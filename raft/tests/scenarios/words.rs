@@ -13,10 +13,7 @@ pub(crate) struct Names(pub(crate) Vec<String>);
 impl Names {
     pub(crate) fn of(&self, id: NodeId) -> String {
         let place = usize::try_from(id.0).unwrap().wrapping_sub(1);
-        self.0
-            .get(place)
-            .cloned()
-            .unwrap_or_else(|| id.to_string())
+        self.0.get(place).cloned().unwrap_or_else(|| id.to_string())
     }
 
     pub(crate) fn list(&self, ids: &[NodeId]) -> String {
@@ -56,7 +53,9 @@ impl Names {
                     let state = term_and_vote(bytes);
                     if state != *told {
                         *told = state;
-                        let vote = state.1.map(|vote| format!(" and its vote for {}", self.of(vote)));
+                        let vote = state
+                            .1
+                            .map(|vote| format!(" and its vote for {}", self.of(vote)));
                         parts.push(format!("term {}{}", state.0.0, vote.unwrap_or_default()));
                     }
                 }
@@ -83,7 +82,11 @@ impl Names {
 /// The first fields of the stored state, whose bytes `raft/tests/it/golden.rs` pins.
 pub(crate) fn term_and_vote(bytes: &Bytes) -> (Term, Option<NodeId>) {
     let mut input = bytes.clone();
-    assert_eq!(u8::decode(&mut input).unwrap(), 1, "the version of the state");
+    assert_eq!(
+        u8::decode(&mut input).unwrap(),
+        1,
+        "the version of the state"
+    );
     NodeId::decode(&mut input).unwrap();
     Generation::decode(&mut input).unwrap();
     let term = Term::decode(&mut input).unwrap();
@@ -106,7 +109,11 @@ fn body(message: &Message) -> String {
     match &message.body {
         Body::Vote { pre: is_pre, last } => {
             let term = message.term.0 + u64::from(*is_pre);
-            format!("{}vote for term {term}? log ends at {}", pre(*is_pre), position(*last))
+            format!(
+                "{}vote for term {term}? log ends at {}",
+                pre(*is_pre),
+                position(*last)
+            )
         }
         Body::Voted {
             pre: is_pre,
