@@ -66,7 +66,7 @@ impl Stage {
     }
 
     fn expect_role(&self, status: &Status, what: &[&str]) -> Done {
-        let leader = |id: Option<NodeId>| id.map_or("nobody".into(), |id| self.names.of(id));
+        let leader = |id: Option<NodeId>| self.names.list(id.as_slice());
         let found = match status.role {
             Role::Leader => format!("leads term {}", status.era),
             Role::Follower => format!("follows {} in term {}", leader(status.leader), status.era),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use synod_core::{Committed, Entry, LogIndex, NodeId, Stamp};
+use synod_core::{Committed, Entry, LogImage, LogIndex, NodeId, Stamp};
 
 use crate::cluster::Cluster;
 use crate::words::Names;
@@ -73,18 +73,14 @@ impl Law {
 
     /// Log Matching, over what is durable.
     pub(crate) fn check_logs(&self, cluster: &Cluster, names: &Names) -> Result<(), String> {
-        let logs: Vec<(NodeId, BTreeMap<LogIndex, (Stamp, &Entry)>)> = cluster
-            .servers
-            .iter()
-            .map(|(id, server)| {
-                let log = server.image.iter();
-                (
-                    *id,
-                    log.map(|(index, stamp, entry)| (index, (stamp, entry)))
-                        .collect(),
-                )
-            })
-            .collect();
+        let log = |image: &LogImage| -> BTreeMap<LogIndex, (Stamp, Entry)> {
+            let entries = image.iter();
+            entries
+                .map(|(index, stamp, entry)| (index, (stamp, entry.clone())))
+                .collect()
+        };
+        let servers = cluster.servers.iter();
+        let logs: Vec<_> = servers.map(|(id, s)| (*id, log(&s.image))).collect();
         for (place, (one, log)) in logs.iter().enumerate() {
             for (other, its) in &logs[place + 1..] {
                 let agree = log.iter().rev().find(|(index, (stamp, _))| {
