@@ -116,8 +116,9 @@ impl Peer {
         };
     }
 
-    /// The link has a new incarnation or is gone: whatever was under way is lost.
-    pub(crate) fn relink(&mut self, linked: bool) {
+    /// The link has a new incarnation or is gone: whatever was under way is lost. Our log ends at
+    /// `end`.
+    pub(crate) fn relink(&mut self, linked: bool, end: LogIndex) {
         // What one that is taken out has not heard by now it does not hear: behind a new link may be
         // another disk.
         self.linked = linked && self.leaving.is_none();
@@ -136,7 +137,13 @@ impl Peer {
                     since,
                 };
             }
-            Mode::Probe { .. } | Mode::Replicate => self.become_probe(self.matched.next()),
+            Mode::Probe { .. } | Mode::Replicate => {
+                // Of one that has not answered in this term, the best guess is that it has all: from
+                // the start, it would be sent everything that it has.
+                let heard = self.matched > LogIndex::START;
+                let last = if heard { self.matched } else { end };
+                self.become_probe(last.next());
+            }
         }
     }
 

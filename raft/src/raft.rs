@@ -358,7 +358,7 @@ impl Machine for Raft {
             self.forwards.give_up(node);
         }
         match &mut self.role {
-            Role::Leader(leader) => leader.relink(peer, matches!(link, Link::Up(_))),
+            Role::Leader(leader) => leader.relink(node, peer, matches!(link, Link::Up(_))),
             Role::Candidate(candidate) => {
                 if matches!(link, Link::Up(_)) {
                     candidate.request_from(node, peer);

@@ -149,14 +149,14 @@ impl Leader {
     }
 
     /// The link to a peer has a new incarnation or is gone.
-    pub(crate) fn relink(&mut self, id: NodeId, linked: bool) {
+    pub(crate) fn relink(&mut self, node: &Node, id: NodeId, linked: bool) {
         self.due = true;
         if !linked {
             // Nothing of this link comes again.
             self.forwarded.remove(&id);
         }
         if let Some(peer) = self.peer(id) {
-            peer.relink(linked);
+            peer.relink(linked, node.log.last());
         }
     }
 }
