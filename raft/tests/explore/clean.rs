@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use synod_raft::Body;
+
 use crate::search::{Limits, Report, picture, search, search_each};
 use crate::starts::{BARE, Start};
 use crate::world::{Budget, State, World};
@@ -37,15 +39,39 @@ fn starts_are_what_they_are_called() {
     let mut seen = String::new();
     for start in Start::ALL {
         let (world, state) = start.make(None, BARE);
-        let under_way = state.net.len();
-        let line = format!("{start:?}: {}; {under_way} under way", picture(&world, &state));
+        let under_way = state.net.iter().map(|id| &world.messages[*id as usize]);
+        let under_way = under_way.map(|e| format!("; {} to {}: {}", e.from, e.to, kind(&e.message.body)));
+        let under_way = under_way.collect::<String>();
+        let line = format!("{start:?}: {}{under_way}", picture(&world, &state));
         seen = seen + &line + "\n";
     }
     println!("{seen}");
     assert_eq!(seen.trim_end(), STARTS.trim());
 }
 
-const STARTS: &str = "";
+fn kind(body: &Body) -> String {
+    match body {
+        Body::Append(append) => format!("{:?}", append.entries),
+        Body::Snapshot(piece) => format!("a snapshot's bytes from {} on", piece.offset),
+        other => format!("{other:?}"),
+    }
+}
+
+/// For each node the terms of its log, behind a slash what is proposed there.
+const STARTS: &str = "
+Alone: n1 follower T0 [] commit 0
+BirthOfTwo: n1 follower T0 [] commit 0 | n2 follower T0 [] commit 0
+BirthOfThree: n1 follower T0 [] commit 0 | n2 follower T0 [] commit 0 | n3 follower T0 [] commit 0
+Led: n1 leader T1 [1] commit 1 | n2 follower T1 [1] commit 1 | n3 follower T1 [1] commit 1
+Forwarding: n1 leader T1 [1] commit 1 | n2 follower T1 [1] commit 1 | n3 follower T1 [1] commit 1
+Behind: n1 leader T1 [1 1/10] commit 2 | n2 follower T1 [1 1/10] commit 1 | n3 follower T1 [1] commit 1
+TwoLeaders: n1 leader T1 [1 1/10 1/11] commit 1 | n2 follower T2 [1 2] commit 1 | n3 leader T2 [1 2] commit 2
+Divergent: n1 follower T1 [1 1/10 1/11] commit 0 | n2 follower T2 [1 2] commit 1 | n3 follower T2 [1 2 2/20] commit 0
+Figure8: n1 follower T1 [1 1/10] commit 0 | n2 follower T2 [1] commit 1 | n3 follower T2 [1 2] commit 0
+TornTail: n1 follower T2 [1] commit 0 | n2 follower T2 [1 2] commit 1 | n3 leader T2 [1 2] commit 2
+HalfSnapshot: n1 leader T1 [..3@1 1/12] commit 4 | n2 follower T1 [1 1/10 1/11 1/12] commit 4 | n3 follower T1 [1] commit 1; n1 to n3: a snapshot's bytes from 2 on
+LateSnapshot: n1 leader T1 [..2@1 1/11 1/12] commit 2 | n2 follower T1 [1] commit 1 | n3 follower T1 [1 1/10] commit 1; n1 to n2: [i2..=i4 @1]; n1 to n2: a snapshot's bytes from 0 on
+";
 
 /// What nodes show, whatever they are called, and how much is under way.
 fn nameless(world: &World, state: &State) -> Vec<String> {

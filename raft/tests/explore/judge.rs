@@ -184,6 +184,13 @@ impl History {
         let views = &views[..world.count()];
         for (node, view) in views.iter().enumerate() {
             self.commit(node, view)?;
+            let led = self.leaders.iter().filter(|(_, leader)| *leader == node);
+            let led = led.map(|(term, _)| *term).max().unwrap_or(0);
+            ensure(
+                view.term >= led.max(view.shadow.end().0),
+                "terms survive a crash (Raft figure 2)",
+                || format!("n{} is in T{} and led T{led}", node + 1, view.term),
+            )?;
         }
         for (node, sight) in sights {
             self.see(node, sight, state)?;

@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) forward: bool,
     /// The length of a piece of a snapshot, in bytes; a snapshot has one for each entry.
     pub(crate) piece: usize,
+    /// How many entries before a snapshot stay in the log.
+    pub(crate) retained: u64,
     pub(crate) plant: Option<Plant>,
 }
 
@@ -45,7 +47,7 @@ impl Setup {
             .voters(self.ids())
             .seed(mix(id.0, u64::from(life)))
             .forward_proposals(self.forward)
-            .retained_entries(1)
+            .retained_entries(self.retained)
             .snapshot_chunk_bytes(self.piece);
         #[cfg(feature = "planted")]
         let builder = match self.plant {

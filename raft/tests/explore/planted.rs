@@ -12,12 +12,12 @@ const BUDGET: usize = 200_000;
 
 /// Which bug shows from which start, under which budget.
 const TABLE: [(Bug, Start, Budget); 15] = [
-    (Bug::VoteNotPersisted, Start::Led, Budget { crashes: 1, terms: 2, ..BARE }),
-    (Bug::TermNotPersisted, Start::Led, Budget { crashes: 1, terms: 2, ..BARE }),
+    (Bug::VoteNotPersisted, Start::BirthOfThree, Budget { crashes: 1, terms: 1, ..BARE }),
+    (Bug::TermNotPersisted, Start::Divergent, Budget { crashes: 1, ..BARE }),
     (Bug::CommitOldTermByCounting, Start::Figure8, Budget { terms: 4, ..BARE }),
-    (Bug::MajorityMinusOne, Start::Led, BARE),
+    (Bug::MajorityMinusOne, Start::BirthOfThree, Budget { terms: 1, ..BARE }),
     (Bug::VoteForStaleLog, Start::Behind, BARE),
-    (Bug::VoteByLengthOnly, Start::TwoLeaders, BARE),
+    (Bug::VoteByLengthOnly, Start::Divergent, BARE),
     (Bug::AppendUnchecked, Start::TwoLeaders, Budget { beats: 1, ..BARE }),
     (Bug::TruncateMatching, Start::Led, Budget { proposals: 1, copies: 1, ..BARE }),
     (Bug::CommitBeyondMatch, Start::TwoLeaders, Budget { relinks: 1, ..BARE }),
@@ -37,11 +37,13 @@ fn each_planted_bug_is_found_and_the_machine_passes_the_same_search() {
     };
     println!("| planted bug | start | states reached | distinct | steps | s | caught as |");
     println!("|---|---|---|---|---|---|---|");
+    let mut missed = Vec::new();
     for (bug, start, budget) in TABLE {
         let (mut world, state) = start.make(Some(bug), budget);
         let report = search(&mut world, &state, limits);
         let Some((breach, steps)) = &report.failure else {
-            panic!("{bug:?} is not found from {start:?}: {report:?}");
+            missed.push((bug, start, report));
+            continue;
         };
         println!(
             "| {bug:?} | {start:?} | {} | {} | {} | {:.2} | {} |",
@@ -59,6 +61,7 @@ fn each_planted_bug_is_found_and_the_machine_passes_the_same_search() {
         let report = search(&mut world, &state, limits);
         assert!(report.failure.is_none(), "{start:?}: {report:?}");
     }
+    assert!(missed.is_empty(), "not found: {missed:#?}");
     let all = TABLE.map(|(bug, ..)| bug);
     assert_eq!(all, Bug::ALL, "each bug has its row");
 }
