@@ -40,7 +40,8 @@ fn starts_are_what_they_are_called() {
     for start in Start::ALL {
         let (world, state) = start.make(None, BARE);
         let under_way = state.net.iter().map(|id| &world.messages[*id as usize]);
-        let under_way = under_way.map(|e| format!("; {} to {}: {}", e.from, e.to, kind(&e.message.body)));
+        let under_way =
+            under_way.map(|e| format!("; {} to {}: {}", e.from, e.to, kind(&e.message.body)));
         let under_way = under_way.collect::<String>();
         let line = format!("{start:?}: {}{under_way}", picture(&world, &state));
         seen = seen + &line + "\n";
@@ -119,7 +120,10 @@ fn symmetry_loses_nothing() {
             (levels, report)
         };
         let ((few, reduced), (all, whole)) = (seen(alike), seen(0));
-        println!("{start:?}: {} states of {}", reduced.distinct, whole.distinct);
+        println!(
+            "{start:?}: {} states of {}",
+            reduced.distinct, whole.distinct
+        );
         assert_eq!(few, all, "{start:?}");
         assert!(reduced.distinct < whole.distinct);
     }

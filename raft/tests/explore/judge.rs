@@ -292,7 +292,8 @@ impl History {
                 self.never()
             }
             Sight::Dropped(index, term) => ensure(
-                self.committed(*index).is_none_or(|(known, _)| known != *term),
+                self.committed(*index)
+                    .is_none_or(|(known, _)| known != *term),
                 "what is committed stays (Raft §5.4.3)",
                 || format!("n{node_name} drops {index}@{term}"),
             ),

@@ -24,10 +24,7 @@
     clippy::std_instead_of_core,
     reason = "tests have std"
 )]
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "everything is small here"
-)]
+#![allow(clippy::cast_possible_truncation, reason = "everything is small here")]
 
 mod clean;
 mod judge;

@@ -384,7 +384,10 @@ impl Outcome {
             if let Some(ticket) = ticket
                 && self.settle(ticket) != command.first().copied()
             {
-                self.breach("a ticket is settled with its own command", ticket.to_string());
+                self.breach(
+                    "a ticket is settled with its own command",
+                    ticket.to_string(),
+                );
             }
             if let Some(entry) = committed.entries.get(index) {
                 marks.push(mark(committed.entries.stamp(), entry));

@@ -12,21 +12,85 @@ const BUDGET: usize = 200_000;
 
 /// Which bug shows from which start, under which budget.
 const TABLE: [(Bug, Start, Budget); 15] = [
-    (Bug::VoteNotPersisted, Start::BirthOfThree, Budget { crashes: 1, terms: 1, ..BARE }),
-    (Bug::TermNotPersisted, Start::Divergent, Budget { crashes: 1, ..BARE }),
-    (Bug::CommitOldTermByCounting, Start::Figure8, Budget { terms: 4, ..BARE }),
-    (Bug::MajorityMinusOne, Start::BirthOfThree, Budget { terms: 1, ..BARE }),
+    (
+        Bug::VoteNotPersisted,
+        Start::BirthOfThree,
+        Budget {
+            crashes: 1,
+            terms: 1,
+            ..BARE
+        },
+    ),
+    (
+        Bug::TermNotPersisted,
+        Start::Divergent,
+        Budget { crashes: 1, ..BARE },
+    ),
+    (
+        Bug::CommitOldTermByCounting,
+        Start::Figure8,
+        Budget { terms: 4, ..BARE },
+    ),
+    (
+        Bug::MajorityMinusOne,
+        Start::BirthOfThree,
+        Budget { terms: 1, ..BARE },
+    ),
     (Bug::VoteForStaleLog, Start::Behind, BARE),
     (Bug::VoteByLengthOnly, Start::Divergent, BARE),
-    (Bug::AppendUnchecked, Start::TwoLeaders, Budget { beats: 1, ..BARE }),
-    (Bug::TruncateMatching, Start::Led, Budget { proposals: 1, copies: 1, ..BARE }),
-    (Bug::CommitBeyondMatch, Start::TwoLeaders, Budget { relinks: 1, ..BARE }),
-    (Bug::ReadUnconfirmed, Start::TwoLeaders, Budget { reads: 1, ..BARE }),
-    (Bug::ReadBeforeFirstCommit, Start::Behind, Budget { reads: 1, ..BARE }),
+    (
+        Bug::AppendUnchecked,
+        Start::TwoLeaders,
+        Budget { beats: 1, ..BARE },
+    ),
+    (
+        Bug::TruncateMatching,
+        Start::Led,
+        Budget {
+            proposals: 1,
+            copies: 1,
+            ..BARE
+        },
+    ),
+    (
+        Bug::CommitBeyondMatch,
+        Start::TwoLeaders,
+        Budget { relinks: 1, ..BARE },
+    ),
+    (
+        Bug::ReadUnconfirmed,
+        Start::TwoLeaders,
+        Budget { reads: 1, ..BARE },
+    ),
+    (
+        Bug::ReadBeforeFirstCommit,
+        Start::Behind,
+        Budget { reads: 1, ..BARE },
+    ),
     (Bug::SnapshotOverMatchingLog, Start::LateSnapshot, BARE),
-    (Bug::AckBeforeSync, Start::Led, Budget { proposals: 1, delays: 1, ..BARE }),
-    (Bug::CountUnwritten, Start::Led, Budget { proposals: 1, delays: 1, ..BARE }),
-    (Bug::HandOutTwice, Start::HalfSnapshot, Budget { crashes: 1, ..BARE }),
+    (
+        Bug::AckBeforeSync,
+        Start::Led,
+        Budget {
+            proposals: 1,
+            delays: 1,
+            ..BARE
+        },
+    ),
+    (
+        Bug::CountUnwritten,
+        Start::Led,
+        Budget {
+            proposals: 1,
+            delays: 1,
+            ..BARE
+        },
+    ),
+    (
+        Bug::HandOutTwice,
+        Start::HalfSnapshot,
+        Budget { crashes: 1, ..BARE },
+    ),
 ];
 
 #[test]

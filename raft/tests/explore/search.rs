@@ -263,7 +263,11 @@ pub(crate) fn name(world: &World, action: Action) -> String {
         Kind::Relink => format!("n{node}'s link to n{what} comes up again"),
         Kind::Snapshot => format!("n{node} takes a snapshot"),
     };
-    let held = if action.hold { "; its write is slow" } else { "" };
+    let held = if action.hold {
+        "; its write is slow"
+    } else {
+        ""
+    };
     format!("{done}{held}")
 }
 

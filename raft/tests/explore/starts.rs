@@ -115,14 +115,8 @@ impl Start {
                 reads: 2,
                 ..USUAL
             },
-            Self::BirthOfTwo => Budget {
-                terms: 2,
-                ..USUAL
-            },
-            Self::BirthOfThree => Budget {
-                terms: 2,
-                ..USUAL
-            },
+            Self::BirthOfTwo => Budget { terms: 2, ..USUAL },
+            Self::BirthOfThree => Budget { terms: 2, ..USUAL },
             Self::TwoLeaders | Self::Divergent | Self::TornTail => Budget {
                 relinks: 1,
                 ..USUAL

@@ -367,8 +367,7 @@ impl World {
         steps: &mut Vec<(usize, Arc<Step>)>,
     ) {
         let before = next.members[node];
-        let begins =
-            matches!(action.kind, Kind::Finish | Kind::Crash) || !self.is_writing(before);
+        let begins = matches!(action.kind, Kind::Finish | Kind::Crash) || !self.is_writing(before);
         let mut step = self.step(before, action.kind, action.what);
         next.members[node] = step.member;
         steps.push((node, step));
@@ -411,7 +410,9 @@ fn spend(budget: &mut Budget, action: Action, leads: bool) {
         Kind::Crash => &mut budget.crashes,
         Kind::Copy => &mut budget.copies,
         Kind::Relink => &mut budget.relinks,
-        Kind::Deliver | Kind::Drop | Kind::Tick | Kind::Finish | Kind::Snapshot => return held(budget, action),
+        Kind::Deliver | Kind::Drop | Kind::Tick | Kind::Finish | Kind::Snapshot => {
+            return held(budget, action);
+        }
     };
     *spent = spent.saturating_sub(1);
     held(budget, action);
