@@ -54,6 +54,10 @@ impl Setup {
             Some(bug) => builder.danger_plant(bug),
             None => builder,
         };
+        #[cfg(not(feature = "planted"))]
+        if let Some(plant) = self.plant {
+            match plant {}
+        }
         builder.for_exploration().expect("the settings are valid")
     }
 }

@@ -89,7 +89,8 @@ impl Hasher for Plain {
     }
 }
 
-/// The numbers that make a state, in 128 bits. `alike` is left out: it follows from the others.
+/// The numbers that make a state, in 128 bits. `alike` is left out: nodes that are interchangeable
+/// in a state are so whichever way it was reached.
 fn fingerprint(state: &State) -> u128 {
     let budget = &state.budget;
     let small = [

@@ -94,10 +94,8 @@ pub(crate) struct World {
     message_ids: HashMap<Envelope<Message>, u32>,
     pub(crate) histories: Vec<History>,
     history_ids: HashMap<History, u32>,
-    steps: HashMap<(u32, Kind8, u32), Arc<Step>>,
+    steps: HashMap<(u32, u8, u32), Arc<Step>>,
 }
-
-type Kind8 = u8;
 
 impl World {
     pub(crate) fn new(setup: Setup) -> Self {
