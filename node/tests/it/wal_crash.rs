@@ -197,6 +197,61 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged() {
     all_well(0..4, Fault::Crash);
 }
 
+/// Crashes at every operation of a workload, and then at every operation of the start that follows;
+/// says how many starts were cut short.
+pub(crate) fn tell_starts(seed: u64, batches: usize, plant: Option<Plant>) -> Result<u64, String> {
+    let workload = Workload::random(seed, batches);
+    let whole = SimFiles::new(seed);
+    let (mut engine, _) = open(&whole, plant).map_err(|error| error.to_string())?;
+    let from = whole.operations();
+    workload.run(&mut engine);
+    let mut cut = 0;
+    for operation in from..=whole.operations() {
+        let files = SimFiles::new(seed);
+        let (mut engine, _) = open(&files, plant).map_err(|error| error.to_string())?;
+        files.fault_at(operation, Fault::Crash);
+        let progress = workload.run(&mut engine);
+        let mut rng = Rng::new(mix(seed, operation));
+        let ends = [files.fork().kill(), files.fork().power_loss(&mut rng)];
+        let story = Story {
+            seed,
+            operation,
+            fault: Fault::Crash,
+            plant,
+        };
+        for (end, files) in ends.iter().enumerate() {
+            let begin = files.operations();
+            let start = files.fork();
+            let opened = open(&start, plant).map_err(|error| error.to_string())?;
+            for at in begin..start.operations() {
+                let start = files.fork();
+                start.fault_at(at, Fault::Crash);
+                drop(open(&start, plant));
+                for again in [start.fork().kill(), start.fork().power_loss(&mut rng)] {
+                    let reopened = story.reopen(&again, &workload, &progress);
+                    reopened.map_err(|error| {
+                        let what = start.trace();
+                        let what = what.get(usize::try_from(at).unwrap_or(usize::MAX));
+                        format!(
+                            "{story:?}, end {end}, then a crash of the start at {what:?}: {error}"
+                        )
+                    })?;
+                }
+                cut += 1;
+            }
+            drop(opened);
+        }
+    }
+    Ok(cut)
+}
+
+#[test]
+fn a_crash_at_any_operation_of_the_start_after_a_crash_loses_nothing() {
+    let cut = tell_starts(60, 8, None).unwrap();
+    println!("{cut} starts cut short");
+    assert!(cut > 1000, "{cut}");
+}
+
 #[test]
 fn a_long_log_survives_any_end() {
     for seed in 40..60 {

@@ -3,7 +3,7 @@
 use synod_node::wal::Plant;
 use synod_node::wal::sim_files::Fault;
 
-use crate::wal_crash::{Story, tell_all};
+use crate::wal_crash::{Story, tell_all, tell_starts};
 use crate::wal_rot::flip_all;
 use crate::wal_segments::{half_of_a_put_is_cut, state_outlives_its_segment};
 
@@ -80,4 +80,11 @@ fn half_of_a_long_put_is_caught() {
 fn ignoring_a_gap_is_caught() {
     let plant = Plant::IgnoreGaps;
     caught(plant, |seed| flip_all(seed, Some(plant)));
+}
+
+/// Also by a start that crashes itself: it has acted on what was never on the disk.
+#[test]
+fn a_start_that_trusts_memory_and_crashes_is_caught() {
+    let told = tell_starts(60, 8, Some(Plant::TrustCache));
+    assert!(told.is_err(), "TrustCache went unnoticed");
 }

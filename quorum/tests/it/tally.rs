@@ -2,9 +2,9 @@
 
 use crate::reference::{IDS, any_quorum, nodes};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use synod_core::NodeId;
-use synod_quorum::{NodeSet, Quorum, Tally, Verdict};
+use synod_quorum::{Expr, NodeSet, Quorum, Tally, Verdict};
 
 /// Won if a quorum said yes; lost if it cannot become one however the others answer.
 fn reference(quorum: &Quorum, answers: &BTreeMap<usize, bool>) -> Verdict {
@@ -85,4 +85,67 @@ fn a_second_answer_does_not_change_the_first() {
     assert_eq!(tally.record(NodeId(2), false), Verdict::Pending);
     assert_eq!(tally.record(NodeId(3), false), Verdict::Lost);
     assert_eq!(tally.quorum().members(), nodes([1, 2, 3]));
+}
+
+/// All systems of `n` members: the sets of quorums that grow with their members and are not trivial.
+fn all_systems(n: usize) -> Vec<Quorum> {
+    let sets = 1_usize << n;
+    let grows = |system: &usize| {
+        let has = |set: usize| system >> set & 1 == 1;
+        let up = |set: usize| (0..n).all(|more| !has(set) || has(set | 1 << more));
+        !has(0) && has(sets - 1) && (0..sets).all(up)
+    };
+    let list = || nodes(IDS[..n].to_vec());
+    let build = |system: usize| {
+        let of = (0..sets).filter(|set| system >> set & 1 == 1);
+        let of =
+            of.map(|set| Expr::all((0..n).filter(|i| set >> i & 1 == 1).map(|i| NodeId(IDS[i]))));
+        Quorum::new(Expr::any(of)).unwrap().over(list()).unwrap()
+    };
+    (0..1_usize << sets).filter(grows).map(build).collect()
+}
+
+/// Every system of up to four members, and every order of answers, of any length: all members and a
+/// stranger may answer at any time, also again and otherwise than before.
+#[test]
+fn every_order_of_answers_of_every_small_system() {
+    let mut states = 0;
+    let mut steps = 0;
+    for n in 1..=4 {
+        let systems = all_systems(n);
+        // Dedekind's numbers, without the two trivial systems.
+        assert_eq!(systems.len(), [1, 4, 18, 166][n - 1]);
+        for quorum in systems {
+            let stranger = NodeId(IDS[6]);
+            let start = (Tally::new(quorum.clone()), BTreeMap::new());
+            let mut seen = HashSet::from([start.clone()]);
+            let mut waiting = vec![start];
+            while let Some((tally, first)) = waiting.pop() {
+                let decided = tally.verdict();
+                let answers = IDS[..n].iter().map(|id| NodeId(*id)).chain([stranger]);
+                for (node, yes) in answers.flat_map(|node| [(node, false), (node, true)]) {
+                    let (mut tally, mut first) = (tally.clone(), first.clone());
+                    if let Some(place) = quorum.position(node) {
+                        first.entry(place).or_insert(yes);
+                    }
+                    let verdict = tally.record(node, yes);
+                    assert_eq!(verdict, reference(&quorum, &first), "{tally:?}");
+                    assert_eq!(verdict, tally.verdict());
+                    assert!(
+                        decided == Verdict::Pending || decided == verdict,
+                        "{tally:?}"
+                    );
+                    steps += 1;
+                    let state = (tally, first);
+                    if seen.insert(state.clone()) {
+                        waiting.push(state);
+                    }
+                }
+            }
+            // Silent, no or yes, each of them: the order leaves no trace.
+            assert_eq!(seen.len(), 3_usize.pow(n as u32));
+            states += seen.len();
+        }
+    }
+    assert_eq!((states, steps), (13_971, 138_576));
 }
