@@ -71,6 +71,7 @@ Divergent: n1 follower T1 [1 1/10 1/11] commit 0 | n2 follower T2 [1 2] commit 1
 Figure8: n1 follower T1 [1 1/10] commit 0 | n2 follower T2 [1] commit 1 | n3 follower T2 [1 2] commit 0
 TornTail: n1 follower T2 [1] commit 0 | n2 follower T2 [1 2] commit 1 | n3 leader T2 [1 2] commit 2
 HalfSnapshot: n1 leader T1 [..3@1 1/12] commit 4 | n2 follower T1 [1 1/10 1/11 1/12] commit 4 | n3 follower T1 [1] commit 1; n1 to n3: a snapshot's bytes from 2 on
+OtherTail: n1 leader T1 [1 1/10 1/11] commit 1 | n2 follower T2 [1 2 2/20] commit 2 | n3 leader T2 [..2@2 2/20] commit 3; n3 to n1: a snapshot's bytes from 0 on; n3 to n1: a snapshot's bytes from 0 on
 LateSnapshot: n1 leader T1 [..2@1 1/11 1/12] commit 2 | n2 follower T1 [1] commit 1 | n3 follower T1 [1 1/10] commit 1; n1 to n2: [i2..=i4 @1]; n1 to n2: a snapshot's bytes from 0 on
 ";
 

@@ -54,8 +54,8 @@ const TABLE: [(Bug, Start, Budget); 15] = [
     ),
     (
         Bug::CommitBeyondMatch,
-        Start::TwoLeaders,
-        Budget { relinks: 1, ..BARE },
+        Start::OtherTail,
+        Budget { beats: 1, ..BARE },
     ),
     (
         Bug::ReadUnconfirmed,

@@ -71,12 +71,15 @@ pub(crate) enum Start {
     TornTail,
     /// n3 has the first piece of a snapshot, the second is under way.
     HalfSnapshot,
+    /// n1 has a tail of its own, n3 leads and has compacted what is to take its place: n1 gets a
+    /// snapshot.
+    OtherTail,
     /// A snapshot is under way to n2, and so are the entries that it covers, with one more.
     LateSnapshot,
 }
 
 impl Start {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Alone,
         Self::BirthOfTwo,
         Self::BirthOfThree,
@@ -88,6 +91,7 @@ impl Start {
         Self::Figure8,
         Self::TornTail,
         Self::HalfSnapshot,
+        Self::OtherTail,
         Self::LateSnapshot,
     ];
 
@@ -234,6 +238,17 @@ impl Script {
                 self.tick(1);
                 self.pump_but_for(&[1, 3], "the second piece");
                 self.pump(&[1, 2]);
+            }
+            Start::OtherTail => {
+                self.two_leaders();
+                self.propose(3, 20);
+                self.pump(&[2, 3]);
+                self.lose_all();
+                self.snapshot(3);
+                // The probe is given up one heartbeat after the next.
+                self.tick(3);
+                self.tick(3);
+                self.lose_empty();
             }
             Start::LateSnapshot => {
                 self.lead();
