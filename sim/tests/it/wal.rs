@@ -15,6 +15,8 @@ use synod_sim::{Budget, Campaign, Device, Kv, Simulation, Start, Subject};
 struct Wal {
     files: SimFiles,
     engine: Option<Engine>,
+    /// A bit was flipped since the last start.
+    rotten: bool,
 }
 
 impl Wal {
@@ -31,7 +33,14 @@ impl Wal {
 
 impl Device for Wal {
     fn open(&mut self) -> Result<Restored, StorageError> {
-        let (engine, _) = Engine::open(Arc::new(self.files.clone()), Self::config())?;
+        let (engine, report) = Engine::open(Arc::new(self.files.clone()), Self::config())?;
+        if core::mem::take(&mut self.rotten)
+            && let Some(repair) = report.repaired
+        {
+            // Nothing behind the very last batch shows that it was durable: rot there looks like a
+            // torn write, and is cut and reported as one. Whoever knows of the rot heeds the report.
+            return Err(StorageError::Failed(repair.to_string()));
+        }
         self.engine.insert(engine).restored()
     }
 
@@ -72,6 +81,7 @@ impl Device for Wal {
         };
         let bit = u8::try_from(rng.below(8)).unwrap_or(0);
         self.files.flip(&name, rng.below(len), bit);
+        self.rotten = true;
         true
     }
 }
@@ -100,6 +110,7 @@ impl Subject for OnWal {
         Some(Box::new(Wal {
             files: SimFiles::new(seed),
             engine: None,
+            rotten: false,
         }))
     }
 }
