@@ -11,7 +11,6 @@ mod load;
 mod minimal;
 mod quoracle;
 mod reference;
-#[cfg(feature = "serde")]
 mod serde;
 mod tally;
 mod text;

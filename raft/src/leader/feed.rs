@@ -57,7 +57,12 @@ impl Leader {
         let limits = &node.config.limits;
         let (messages, in_flight) = (limits.in_flight_messages, limits.in_flight_bytes);
         let (end, most) = (peer.end(node.log.sealed()), limits.append_bytes);
-        while peer.next <= end && peer.may_send(messages, in_flight) {
+        // What comes before our log cannot be compared: a probe from there would never end. One that
+        // is taken out may have all that it is to have, and not have said so.
+        let base = node.log.base().index;
+        let lost =
+            |peer: &Peer| matches!(peer.mode, Mode::Probe { .. }) && peer.next.previous() < base;
+        while (peer.next <= end || lost(peer)) && peer.may_send(messages, in_flight) {
             match node.log.read(peer.next, end, most) {
                 Some(entries) => send_entries(node, peer, entries, round),
                 None => fetch(node, peer),
@@ -217,7 +222,9 @@ fn send_empty(node: &mut Node, peer: &mut Peer, round: Round) {
             round,
         },
     );
-    if at == peer.next.previous() {
+    // A probe is under way wherever it asks: another before it is answered would be answered, too,
+    // and the two would go on without end.
+    if at == peer.next.previous() || matches!(peer.mode, Mode::Probe { .. }) {
         peer.sent(at, 0);
     }
 }

@@ -1,7 +1,7 @@
 //! Exhaustive exploration of the real machine: all states that a small cluster can reach within
 //! bounds, breadth-first, from the beginning and from states that lie deep.
 //!
-//! `cargo test -p synod-raft --test explore --all-features -- --nocapture` prints how far it came.
+//! `cargo test -p synod-raft --test explore -- --nocapture` prints how far it came.
 //!
 //! What can happen: a message is delivered (in any order), delivered and kept to come again, or
 //! lost; a node times out, is asked to propose or read; a write becomes durable at once, or late, or
@@ -29,7 +29,6 @@
 mod clean;
 mod judge;
 mod member;
-#[cfg(feature = "planted")]
 mod planted;
 mod search;
 mod starts;

@@ -10,19 +10,13 @@ use synod_core::{
     LogIndex, LogRecord, Machine, NodeId, OldLog, Output, ReadLevel, ReplicatedLog, Role,
     SnapshotMeta, Stamp, Ticket, WriteId, mix,
 };
+use synod_raft::planted::Bug;
 use synod_raft::{Config, Detail, Message, Raft};
 
 /// Every link has this one incarnation for ever: messages may outlive the node that sent them, and
 /// reach its next life. That is more than a transport may do.
 const LINK: LinkId = LinkId(1);
 const NOW: Instant = Instant::START;
-
-#[cfg(feature = "planted")]
-pub(crate) type Plant = synod_raft::planted::Bug;
-/// No bug can be planted without the feature.
-#[cfg(not(feature = "planted"))]
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Plant {}
 
 /// What all nodes of a cluster have in common.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +28,7 @@ pub(crate) struct Setup {
     pub(crate) piece: usize,
     /// How many entries before a snapshot stay in the log.
     pub(crate) retained: u64,
-    pub(crate) plant: Option<Plant>,
+    pub(crate) plant: Option<Bug>,
 }
 
 impl Setup {
@@ -49,15 +43,10 @@ impl Setup {
             .forward_proposals(self.forward)
             .retained_entries(self.retained)
             .snapshot_chunk_bytes(self.piece);
-        #[cfg(feature = "planted")]
         let builder = match self.plant {
             Some(bug) => builder.danger_plant(bug),
             None => builder,
         };
-        #[cfg(not(feature = "planted"))]
-        if let Some(plant) = self.plant {
-            match plant {}
-        }
         builder.for_exploration().expect("the settings are valid")
     }
 }

@@ -1,7 +1,9 @@
 //! Where searches start: states that lie too deep for a search from the beginning, reached by
 //! scripts that drive the same machines by the same steps, under the same judge.
 
-use crate::member::{Plant, Setup};
+use synod_raft::planted::Bug;
+
+use crate::member::Setup;
 use crate::search::name;
 use crate::world::{Action, Budget, Kind, State, World};
 
@@ -95,7 +97,7 @@ impl Start {
         Self::LateSnapshot,
     ];
 
-    fn setup(self, plant: Option<Plant>) -> Setup {
+    fn setup(self, plant: Option<Bug>) -> Setup {
         Setup {
             nodes: match self {
                 Self::Alone => 1,
@@ -167,7 +169,7 @@ impl Start {
 
     /// The world and the state to start from. The script runs in a world with the same planted bug,
     /// which must not show before the search.
-    pub(crate) fn make(self, plant: Option<Plant>, budget: Budget) -> (World, State) {
+    pub(crate) fn make(self, plant: Option<Bug>, budget: Budget) -> (World, State) {
         let mut world = World::new(self.setup(plant));
         let state = world.birth(AMPLE);
         let mut script = Script { world, state };

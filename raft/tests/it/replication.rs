@@ -7,7 +7,7 @@ use synod_raft::{Body, Round};
 use crate::cluster::{Cluster, ms, n};
 use crate::solo::{Solo, acks, append, appended, appends, at};
 
-fn conflict(asked: u64, hint: synod_raft::Position) -> Body {
+pub(crate) fn conflict(asked: u64, hint: synod_raft::Position) -> Body {
     Body::Conflict {
         asked: LogIndex(asked),
         hint,

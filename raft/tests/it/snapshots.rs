@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use synod_core::{
-    Generation, LogEvent, LogIndex, LogRecord, Machine, NodeId, ReplicatedLog, SnapshotId,
-    SnapshotMeta, Stamp,
+    Change, Generation, Lane, LogEvent, LogIndex, LogLoad, LogRecord, Machine, NodeId, OldLog,
+    ReplicatedLog, SnapshotId, SnapshotMeta, Stamp,
 };
-use synod_raft::{Body, Piece, Round};
+use synod_raft::{Body, ConfigBuilder, Piece, Round};
 
 use crate::cluster::{Cluster, ms, n};
-use crate::solo::{Solo, acks, append, at};
+use crate::replication::conflict;
+use crate::solo::{Solo, acks, append, appended, appends, at};
 use crate::steady::snapshot;
 
 const STATE: &[u8] = b"the whole state";
@@ -287,4 +288,64 @@ fn the_log_is_not_compacted_beyond_what_is_committed_and_handed_out() {
     solo.raft.compact(solo.now, meta(7, 1));
     assert_eq!(solo.status().compacted, LogIndex(0));
     assert!(solo.raft.deadline().is_some());
+}
+
+/// Found by a seed: a learner that was taken out had all that it was to have, its answer was lost, and the
+/// log was compacted beyond. A probe from where the log begins was refused, and each refusal asked for
+/// another: the two talked as fast as the network could carry.
+#[test]
+fn one_that_is_taken_out_and_behind_the_log_gets_the_snapshot() {
+    let retain_nothing = |builder: ConfigBuilder| builder.learners([n(7)]).retained_entries(0);
+    let mut solo = Solo::leading(retain_nothing);
+    solo.say(7, 1, appended(1, 0));
+    let out = Change::RemoveLearner(n(7));
+    solo.raft.reconfigure(solo.now, out).unwrap();
+    solo.settle();
+    for k in 0..5 {
+        solo.propose(&format!("c{k}"));
+    }
+    solo.settle();
+    for peer in [2, 3] {
+        solo.say(peer, 1, appended(7, 0));
+    }
+    let mut meta = solo.raft.describe(LogIndex(7)).unwrap();
+    meta.size = STATE.len() as u64;
+    let (id, chunk) = (meta.id, Bytes::from_static(STATE));
+    for record in [
+        LogRecord::Stage {
+            lane: Lane::Taken,
+            id,
+            offset: 0,
+            chunk,
+        },
+        LogRecord::Activate {
+            meta: meta.clone(),
+            log: OldLog::Keep,
+        },
+    ] {
+        solo.image.apply(record).unwrap();
+    }
+    solo.raft.compact(solo.now, meta);
+    solo.settle();
+    assert_eq!(solo.status().compacted, LogIndex(7));
+    solo.take();
+    let mut probes = 0;
+    while solo.loads.is_empty() {
+        solo.wait(ms(50));
+        for (before, ..) in appends(&solo.take(), 7) {
+            probes += 1;
+            solo.say(7, 1, conflict(before, at(2, 1)));
+        }
+        assert!(probes < 5, "it is asked again and again");
+    }
+    assert!(
+        matches!(solo.loads[..], [(_, LogLoad::Snapshot { .. })]),
+        "{:?}",
+        solo.loads
+    );
+    // Its answer is that it has it.
+    solo.say(7, 1, appended(7, 0));
+    solo.wait(ms(50));
+    solo.say(7, 1, appended(7, 0));
+    assert_eq!(solo.status().peers.len(), 2, "and it is let go");
 }

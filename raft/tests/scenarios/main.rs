@@ -15,7 +15,6 @@ mod act;
 mod cluster;
 mod expect;
 mod law;
-#[cfg(feature = "planted")]
 mod planted;
 mod stage;
 mod story;

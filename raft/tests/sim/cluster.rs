@@ -13,7 +13,6 @@ static WIRE: Framed = Framed(GroupId(1));
 /// Raft, as it is or with a planted bug.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cluster {
-    #[cfg(feature = "planted")]
     pub(crate) bug: Option<synod_raft::planted::Bug>,
 }
 
@@ -26,7 +25,6 @@ impl Subject for Cluster {
             builder = builder.voters(start.voters.iter().copied());
         }
         let builder = Settings::draw(start.plan).give(builder);
-        #[cfg(feature = "planted")]
         let builder = match self.bug {
             Some(bug) => builder.danger_plant(bug),
             None => builder,

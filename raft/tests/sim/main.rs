@@ -6,6 +6,5 @@
 )]
 
 mod cluster;
-#[cfg(feature = "planted")]
 mod planted;
 mod seeds;

@@ -1,5 +1,6 @@
 //! A checker that has never caught anything is not trusted: each planted bug is found within a
-//! budget of fresh seeds.
+//! budget of fresh seeds. Raft as it is passes the same seeds: `seeds::no_seed_breaks_raft` draws
+//! at least as many from the same base.
 
 use core::time::Duration;
 
@@ -66,15 +67,6 @@ fn each_planted_bug_is_found() {
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
-}
-
-/// The same seeds find nothing in raft as it is.
-#[test]
-fn without_a_bug_the_same_seeds_pass() {
-    let campaign = Campaign::new(&seeds::base(), BUDGET);
-    let summary = campaign.run(&Simulation::new(Cluster::default(), Kv));
-    println!("{summary}");
-    assert!(summary.failure.is_none(), "a seed broke raft, see above");
 }
 
 /// A failure is made small: the same rule breaks, by far less.

@@ -44,6 +44,8 @@ const CALM_AT: u64 = 25 * SECOND;
 const END_AT: u64 = 30 * SECOND;
 /// By when everything must have come to rest.
 const REST_BY: u64 = 55 * SECOND;
+/// How much may happen within a tenth of a virtual second: hundreds of times what does.
+const MOST_EVENTS: u64 = 1_000_000;
 
 /// What can happen. Nodes and clients are named by their places.
 #[derive(Debug)]
@@ -144,6 +146,8 @@ pub(crate) struct World<'a, S: Subject, A: Application> {
     /// Disks that were lost or damaged.
     lost_disks: usize,
     events: u64,
+    /// How many there were when this tenth of a virtual second began.
+    tenth: (u64, u64),
     faults: u64,
     operations: u64,
     unknown: u64,
@@ -209,6 +213,7 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
             incidents: (keep > 0 || !schedule.is_all()).then(Vec::new),
             lost_disks: 0,
             events: 0,
+            tenth: (0, 0),
             faults: 0,
             operations: 0,
             unknown: 0,
@@ -240,11 +245,25 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
         self.failure.take()
     }
 
+    /// Counts what happens: who always has something to do at once never lets time pass.
+    fn count(&mut self) {
+        self.events += 1;
+        let tenth = self.now / (100 * MILLI);
+        if self.tenth.0 != tenth {
+            self.tenth = (tenth, self.events);
+        }
+        let events = self.events - self.tenth.1;
+        if events > MOST_EVENTS {
+            let evidence = format!("{events} events since {} virtual ms", tenth * 100);
+            self.fail(Breach::new("time goes on", evidence));
+        }
+    }
+
     fn happen(&mut self, what: Happening<Message<S>>) {
         if let Some(node) = self.paused(&what) {
             return self.backlog[node].push_back(what);
         }
-        self.events += 1;
+        self.count();
         match what {
             Happening::Deliver {
                 from,

@@ -9,6 +9,7 @@ mod once;
 mod order;
 mod picture;
 mod register;
+mod restless;
 mod script;
 mod session;
 mod trace;
