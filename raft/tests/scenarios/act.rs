@@ -81,6 +81,7 @@ impl Stage {
             // Nodes.
             ["log", name, rest @ ..] => self.give_log(name, rest),
             ["join", name] => self.join(name),
+            ["crash", name, "keeping", count] => self.tear(name, count),
             ["crash", names @ ..] => self.each(names, Self::crash),
             ["restart", names @ ..] => self.each(names, Self::restart),
             ["snapshot", name, "through", index] => self.snapshot(name, index),
@@ -336,6 +337,27 @@ impl Stage {
             }
         }
         self.acquaint()
+    }
+
+    /// A crash in the middle of what the disk has under way: so many records of it are durable.
+    fn tear(&mut self, name: &str, count: &str) -> Done {
+        let id = self.running(name)?;
+        let count: usize = count
+            .parse()
+            .map_err(|_| format!("{count} is no number of records"))?;
+        let server = self.cluster.server(id.0);
+        let writing = std::mem::take(&mut server.writing);
+        let mut records = writing.into_iter().flat_map(|(_, records)| records);
+        for kept in 0..count {
+            let Some(record) = records.next() else {
+                return Err(format!("{name} stores {kept} records, not {count}"));
+            };
+            server.image.apply(record).unwrap();
+        }
+        if records.next().is_none() {
+            return Err(format!("all that {name} stores is kept: nothing is torn"));
+        }
+        self.crash(id)
     }
 
     fn crash(&mut self, id: NodeId) -> Done {

@@ -89,6 +89,7 @@ scenarios! {
     crash_5_committed
     crash_6_committed_everywhere
     crash_7_split_brain
+    torn_write
 }
 
 #[test]

@@ -109,6 +109,8 @@ fn what_is_not_a_command_is_an_error_with_its_place() {
         "dance a",
         "crash b",
         "crash",
+        "crash a keeping 1",
+        "crash a keeping some",
         "elect a",
         "deliver a -> a",
         "deliver a -> * hearsay",
