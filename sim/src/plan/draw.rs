@@ -72,7 +72,7 @@ impl Plan {
                 chunk: one_of(rng, &[16, 100, 4_096]),
             },
             work: Workload {
-                clients: one_of(rng, &[1, 4, 8, 16, 32, 48, 48, 64]),
+                clients: one_of(rng, &[1, 8, 16, 32, 32, 48, 64, 64]),
                 keys: rng.within(1, 5),
                 reads_per_million: rng.within(100_000, 900_000) as u32,
                 padding: one_of(rng, &[1, 1, 8, 100]),
@@ -80,7 +80,7 @@ impl Plan {
             burst,
             think: one_of(
                 rng,
-                &[ms(0, 2), ms(0, 5), ms(0, 15), ms(1, 50), ms(10, 150)],
+                &[ms(0, 2), ms(0, 5), ms(0, 10), ms(0, 20), ms(1, 50)],
             ),
             patience: one_of(rng, &[ms(50, 300), ms(300, 1_500)]),
             lost_answers_per_million: sometimes(rng, 100_000),
@@ -90,7 +90,7 @@ impl Plan {
     }
 
     /// The most operations a second, over all clients but those of bursts.
-    const MOST: u64 = 1_700;
+    const MOST: u64 = 2_000;
 
     /// Takes back what no disk or state machine could ever keep up with: a cluster that is busy for
     /// ever proves nothing, and would be blamed for it.
