@@ -11,7 +11,7 @@ use synod_core::{NodeId, ReadLevel};
 use crate::protocol::ProtocolName;
 
 /// Nodes and where they are.
-pub(crate) type Addresses = BTreeMap<NodeId, String>;
+pub type Addresses = BTreeMap<NodeId, String>;
 
 /// What to do.
 #[derive(Debug)]

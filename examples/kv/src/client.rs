@@ -21,6 +21,7 @@ use crate::wire::{FrameReader, Request, Response, View, write};
 const CONNECT: Duration = Duration::from_millis(500);
 
 /// A connection to one node.
+#[derive(Debug)]
 struct Link {
     node: NodeId,
     responses: FrameReader<OwnedReadHalf>,
@@ -42,7 +43,8 @@ impl Link {
 }
 
 /// Asks one thing at a time, and each command to happen once.
-pub(crate) struct KvClient {
+#[derive(Debug)]
+pub struct KvClient {
     machine: Client,
     cluster: Arc<Addresses>,
     start: time::Instant,
@@ -51,7 +53,12 @@ pub(crate) struct KvClient {
 }
 
 impl KvClient {
-    pub(crate) fn new(cluster: Arc<Addresses>) -> Result<Self, String> {
+    /// A client of these nodes, with a session of its own.
+    ///
+    /// # Errors
+    ///
+    /// If there is no node.
+    pub fn new(cluster: Arc<Addresses>) -> Result<Self, String> {
         let nodes = cluster.keys().copied().collect();
         let config = ClientConfig {
             backoff_min: Duration::from_millis(10),

@@ -1,22 +1,23 @@
 //! The demonstration: a cluster of real processes, a load, a dead leader, and the proof.
 
-mod cluster;
+pub(crate) mod cluster;
 mod fault;
 mod input;
-mod load;
-mod record;
+pub(crate) mod load;
+pub(crate) mod record;
 mod report;
 mod screen;
 mod story;
-mod verify;
-mod views;
+pub(crate) mod verify;
+pub(crate) mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::args::DemoArgs;
+use crate::serve::fresh_seed;
 use cluster::Cluster;
-use load::Shared;
+use load::{PATIENCE, Shared};
 use report::Figures;
 use screen::Screen;
 use story::Story;
@@ -47,7 +48,7 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), String> {
     let source = input::Source::open(args.input.as_deref())?;
     let mut cluster = Cluster::new(args)?;
     let mut screen = Screen::new();
-    let shared = Arc::new(Shared::new(cluster.clients()));
+    let shared = Arc::new(Shared::new(cluster.clients(), fresh_seed(), PATIENCE));
     let mut story = Story::new(args, Arc::clone(&shared));
     let told = async {
         story.start(&mut cluster, &mut screen).await?;

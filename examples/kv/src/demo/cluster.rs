@@ -183,7 +183,11 @@ impl Cluster {
 
 /// Ports that nobody uses, below those that the system gives to outgoing connections: a node that
 /// is down must find its port free when it comes back.
-fn free_ports(count: u64) -> Result<Vec<u16>, String> {
+///
+/// # Errors
+///
+/// If there are not so many.
+pub fn free_ports(count: u64) -> Result<Vec<u16>, String> {
     const LOWEST: u64 = 10_000;
     const HIGHEST: u64 = 32_000;
     let seed = fresh_seed();

@@ -15,11 +15,10 @@ use super::record::Recorder;
 use super::views::Views;
 use crate::args::Addresses;
 use crate::client::KvClient;
-use crate::serve::fresh_seed;
 use crate::store::{Answer, Change};
 
-/// How long a client tries before it gives up on a request.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a client of the demonstration tries before it gives up on a request.
+pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Generated operations on one set of keys, then come others: a key's history stays short enough
 /// to be judged quickly, and contended enough to be worth it.
@@ -29,11 +28,18 @@ const OPS_PER_SET: u64 = 1500;
 const KEYS_PER_SET: u64 = 5;
 
 /// What the parts of the demonstration share.
-pub(crate) struct Shared {
-    pub(crate) cluster: Arc<Addresses>,
-    pub(crate) recorder: Recorder,
-    pub(crate) views: Views,
-    pub(crate) stop: AtomicBool,
+#[derive(Debug)]
+pub struct Shared {
+    /// Where clients are served.
+    pub cluster: Arc<Addresses>,
+    /// What clients asked and were told.
+    pub recorder: Recorder,
+    /// What each node says about itself.
+    pub views: Views,
+    /// Whether clients are to end.
+    pub stop: AtomicBool,
+    /// How long a client tries before it gives up on a request.
+    pub(crate) patience: Duration,
     /// Commands of the input that were handed to clients, and of those, how many are done.
     pub(crate) input_taken: AtomicU64,
     pub(crate) input_done: AtomicU64,
@@ -44,16 +50,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(cluster: Arc<Addresses>) -> Self {
+    /// What a load on this cluster shares, which is drawn from `seed`.
+    #[must_use]
+    pub fn new(cluster: Arc<Addresses>, seed: u64, patience: Duration) -> Self {
         Self {
             cluster,
+            patience,
             recorder: Recorder::new(),
             views: Views::default(),
             stop: AtomicBool::new(false),
             input_taken: AtomicU64::new(0),
             input_done: AtomicU64::new(0),
             input_ended: AtomicBool::new(false),
-            seed: fresh_seed(),
+            seed,
             generated: AtomicU64::new(0),
         }
     }
@@ -72,30 +81,39 @@ impl Shared {
     }
 
     /// Where the client of one node finds it.
-    pub(crate) fn only(&self, node: NodeId) -> Arc<Addresses> {
+    #[must_use]
+    pub fn only(&self, node: NodeId) -> Arc<Addresses> {
         let address = self.cluster.get(&node).cloned();
         Arc::new(address.into_iter().map(|address| (node, address)).collect())
     }
 
     /// Carries out one operation and records it.
-    pub(crate) async fn perform(
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub async fn perform(
         &self,
         client: &mut KvClient,
         id: u64,
         op: KvOp,
     ) -> Result<KvRet, ClientError> {
         let place = self.recorder.invoke(id, op.clone());
-        let answer = perform(client, op).await;
+        let answer = perform(client, op, self.patience).await;
         self.recorder.resolve(place, answer.clone());
         answer
     }
 }
 
-async fn perform(client: &mut KvClient, op: KvOp) -> Result<KvRet, ClientError> {
+async fn perform(
+    client: &mut KvClient,
+    op: KvOp,
+    patience: Duration,
+) -> Result<KvRet, ClientError> {
     let change = match op.action {
         KvAction::Get => {
             let value = client
-                .get(op.key, ReadLevel::Linearizable, PATIENCE)
+                .get(op.key, ReadLevel::Linearizable, patience)
                 .await?;
             return Ok(KvRet::Value(value));
         }
@@ -109,7 +127,7 @@ async fn perform(client: &mut KvClient, op: KvOp) -> Result<KvRet, ClientError> 
         other => return Err(ClientError::Refused(format!("{other:?} is not offered"))),
     };
     let deleted = change == Change::Delete;
-    match client.change(op.key, change, PATIENCE).await? {
+    match client.change(op.key, change, patience).await? {
         Answer::Done => Ok(KvRet::Done),
         Answer::Length(length) => {
             let length = usize::try_from(length);
@@ -199,7 +217,8 @@ async fn client(
 
 /// Lists that unique tokens are appended to, and registers that are put, swapped and deleted; both
 /// are read. `last` is what this client has read just before.
-fn generate(id: u64, shared: &Shared, last: Option<(Bytes, Option<Bytes>)>) -> KvOp {
+#[must_use]
+pub fn generate(id: u64, shared: &Shared, last: Option<(Bytes, Option<Bytes>)>) -> KvOp {
     let n = shared.generated.fetch_add(1, Ordering::Relaxed);
     let draw = mix(shared.seed, n);
     let set = n / OPS_PER_SET;

@@ -8,13 +8,14 @@ use synod_sim::history::{ClientId, History, Instant as Moment, OpId};
 use synod_sim::linear::{KvAction, KvOp, KvRet};
 
 /// The one observer of all clients.
-pub(crate) struct Recorder {
+#[derive(Debug)]
+pub struct Recorder {
     start: Instant,
     inner: Mutex<Inner>,
 }
 
 /// What has been recorded.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub(crate) struct Inner {
     pub(crate) history: History<KvOp, KvRet>,
     /// When writes were acknowledged, in order.
@@ -27,6 +28,19 @@ pub(crate) struct Inner {
     shown: usize,
     /// Why a request was refused for good, the first time.
     pub(crate) refused: Option<String>,
+}
+
+/// What became of the operations.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// Writes that were acknowledged.
+    pub acknowledged: u64,
+    /// Reads and writes that were answered.
+    pub answered: u64,
+    /// Writes of unknown outcome.
+    pub unknown: u64,
+    /// Why a request was refused for good, the first time.
+    pub refused: Option<String>,
 }
 
 /// Whether it changes anything.
@@ -47,8 +61,27 @@ impl Recorder {
     }
 
     /// The time since the start.
-    pub(crate) fn elapsed(&self) -> Duration {
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// All that was asked so far.
+    #[must_use]
+    pub fn history(&self) -> History<KvOp, KvRet> {
+        self.lock().history.clone()
+    }
+
+    /// What became of it so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let inner = self.lock();
+        Tally {
+            acknowledged: inner.acknowledged.len() as u64,
+            answered: inner.latencies.len() as u64,
+            unknown: inner.unknown,
+            refused: inner.refused.clone(),
+        }
     }
 
     /// Before the request leaves.
@@ -105,7 +138,8 @@ impl Recorder {
 
     /// The longest time in which no write was acknowledged, from `from` on until `to`; `None` if
     /// none was after `from`.
-    pub(crate) fn longest_pause(&self, from: Duration, to: Duration) -> Option<Duration> {
+    #[must_use]
+    pub fn longest_pause(&self, from: Duration, to: Duration) -> Option<Duration> {
         let inner = self.lock();
         let first = inner.acknowledged.partition_point(|at| *at <= from);
         let later = &inner.acknowledged[first..];

@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep};
 use super::cluster::Cluster;
 use super::fault::Fault;
 use super::input::Source;
-use super::load::{PATIENCE, Shared, start};
+use super::load::{Shared, start};
 use super::record::percentile;
 use super::report::{Figures, millis};
 use super::screen::Screen;
-use super::verify::{count, judge, read_all, summaries};
+use super::verify::{agreement, count, judge, read_all};
 use super::views::watch;
 use crate::args::DemoArgs;
 
@@ -187,7 +187,7 @@ impl Story {
         }
         screen.tell("Reading everything back, and comparing what the nodes hold");
         let found = read_all(&self.shared).await?;
-        let applied = self.agreement().await?;
+        let applied = agreement(&self.shared).await?;
         let history = recorder.lock().history.clone();
         let counted = count(&history, writes, &found, applied.unwrap_or_default());
         let (keys, unknown) = (found.len(), writes.1);
@@ -225,26 +225,5 @@ impl Story {
             latencies,
             replicas_agree: applied.is_some(),
         })
-    }
-
-    /// How many writes every node says that it has applied, once all say the same; `None` if they
-    /// differ for too long.
-    async fn agreement(&self) -> Result<Option<u64>, String> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let all = summaries(&self.shared).await;
-            let all =
-                all.map_err(|error| format!("a node does not tell what it holds: {error}"))?;
-            let mut all = all.into_values();
-            if let Some(first) = all.next()
-                && all.all(|other| other == first)
-            {
-                return Ok(Some(first.commands));
-            }
-            if Instant::now() > until {
-                return Ok(None);
-            }
-            sleep(TICK).await;
-        }
     }
 }

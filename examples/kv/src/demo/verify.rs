@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use synod_core::{ClientError, NodeId, ReadLevel};
@@ -9,9 +10,10 @@ use synod_sim::history::History;
 use synod_sim::linear::once::check_once;
 use synod_sim::linear::{Checker, KvAction, KvMap, KvOp, KvRet, Verdict};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use super::input::RESERVED;
-use super::load::{PATIENCE, Shared};
+use super::load::Shared;
 use crate::client::KvClient;
 use crate::store::Summary;
 
@@ -21,8 +23,15 @@ const READERS: usize = 8;
 /// Steps per key before the checker gives up: about a second.
 const STEPS: u64 = 2_000_000;
 
+/// How often replicas are compared until they agree.
+const TICK: Duration = Duration::from_millis(10);
+
 /// Reads every key that anybody has used, and records that as well.
-pub(crate) async fn read_all(shared: &Arc<Shared>) -> Result<BTreeMap<Bytes, Bytes>, String> {
+///
+/// # Errors
+///
+/// Why a key cannot be read.
+pub async fn read_all(shared: &Arc<Shared>) -> Result<BTreeMap<Bytes, Bytes>, String> {
     let keys: BTreeSet<Bytes> = {
         let inner = shared.recorder.lock();
         inner
@@ -66,29 +75,57 @@ async fn read_part(
 }
 
 /// What each replica by itself says that it holds.
-pub(crate) async fn summaries(shared: &Shared) -> Result<BTreeMap<NodeId, Summary>, ClientError> {
+async fn summaries(shared: &Shared) -> Result<BTreeMap<NodeId, Summary>, ClientError> {
     let mut all = BTreeMap::new();
     for node in shared.cluster.keys() {
         let client = KvClient::new(shared.only(*node)).map_err(ClientError::Refused);
-        let summary = client?.summary(ReadLevel::Stale, PATIENCE).await?;
+        let summary = client?.summary(ReadLevel::Stale, shared.patience).await?;
         all.insert(*node, summary);
     }
     Ok(all)
 }
 
+/// How many writes every node says that it has applied, once all say the same; `None` if they
+/// differ for too long.
+///
+/// # Errors
+///
+/// Why a node does not answer.
+pub async fn agreement(shared: &Shared) -> Result<Option<u64>, String> {
+    let until = Instant::now() + shared.patience;
+    loop {
+        let all = summaries(shared).await;
+        let all = all.map_err(|error| format!("a node does not tell what it holds: {error}"))?;
+        let mut all = all.into_values();
+        if let Some(first) = all.next()
+            && all.all(|other| other == first)
+        {
+            return Ok(Some(first.commands));
+        }
+        if Instant::now() > until {
+            return Ok(None);
+        }
+        sleep(TICK).await;
+    }
+}
+
 /// Whether each acknowledged write is there exactly once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Counted {
-    pub(crate) acknowledged: u64,
-    pub(crate) lost: u64,
-    pub(crate) duplicated: u64,
+pub struct Counted {
+    /// Writes that were acknowledged.
+    pub acknowledged: u64,
+    /// Of those: not there.
+    pub lost: u64,
+    /// There more than once, or never asked for.
+    pub duplicated: u64,
 }
 
 /// Compares the tokens in the lists with those that were appended, and the number of commands that
 /// the store says it has applied with the number of writes that clients know of. The first sees
 /// each append by itself; the second counts writes that leave no trace because a later one has
 /// replaced them (whether their *effects* were in order is what linearizability is about).
-pub(crate) fn count(
+#[must_use]
+pub fn count(
     history: &History<KvOp, KvRet>,
     (acknowledged, unknown): (u64, u64),
     found: &BTreeMap<Bytes, Bytes>,
@@ -119,7 +156,7 @@ pub(crate) fn count(
 }
 
 /// Whether what the clients saw is linearizable. On a thread of its own: it computes for a while.
-pub(crate) async fn judge(history: History<KvOp, KvRet>) -> Option<(Verdict<Bytes>, String)> {
+pub async fn judge(history: History<KvOp, KvRet>) -> Option<(Verdict<Bytes>, String)> {
     let (judged, verdict) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let verdict = Checker::new(KvMap).step_limit(STEPS).check(&history);

@@ -17,8 +17,8 @@ const EVERY: Duration = Duration::from_millis(25);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The latest answers; nodes that do not answer are not in it.
-#[derive(Default)]
-pub(crate) struct Views(Mutex<BTreeMap<NodeId, View>>);
+#[derive(Default, Debug)]
+pub struct Views(Mutex<BTreeMap<NodeId, View>>);
 
 impl Views {
     /// All of them.
@@ -37,7 +37,13 @@ impl Views {
         }
     }
 
-    /// The node that leads in the newest term, if one says that it does.
+    /// The node that leads in the newest term and that term, if one says that it does.
+    #[must_use]
+    pub fn leads(&self) -> Option<(NodeId, u64)> {
+        self.leader().map(|view| (view.node, view.era))
+    }
+
+    /// The same, with all that it says.
     pub(crate) fn leader(&self) -> Option<View> {
         let leaders = self
             .all()
@@ -48,7 +54,7 @@ impl Views {
 }
 
 /// Asks `node` again and again.
-pub(crate) async fn watch(shared: Arc<Shared>, node: NodeId) {
+pub async fn watch(shared: Arc<Shared>, node: NodeId) {
     let address = shared.cluster[&node].clone();
     loop {
         if let Ok(mut admin) = Admin::connect(node, &address).await {
