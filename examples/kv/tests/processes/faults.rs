@@ -1,0 +1,403 @@
+//! Carries the plan out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::ExitStatus;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use synod_core::{NodeId, mix};
+use synod_kv::Shared;
+
+use crate::cluster::Cluster;
+use crate::network;
+use crate::plan::{Kind, Step};
+use crate::proxy::Mode;
+
+/// The longest delay of a chunk by a proxy.
+const LATE: Duration = Duration::from_millis(60);
+
+/// What ends a fault.
+enum Undo {
+    Nothing,
+    Restart(Vec<NodeId>),
+    Resume(NodeId),
+    /// Ways between nodes, by proxy.
+    Mode(Vec<(NodeId, NodeId)>, fn(&mut Mode)),
+    /// Packet filters of nodes.
+    Filter(Vec<NodeId>),
+    Disk(NodeId),
+    /// The node should have ended by itself; it starts again without a tracer.
+    Traced(NodeId),
+}
+
+/// Why a node may end by itself, and what it must have said then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Killed,
+    Says(&'static str),
+}
+
+/// Faults under way, and how many there have been.
+pub(crate) struct Faults {
+    open: Vec<(Duration, Undo)>,
+    expected: BTreeMap<NodeId, Expected>,
+    pub(crate) counts: BTreeMap<String, u64>,
+    /// What was done, and when.
+    pub(crate) done: Vec<String>,
+}
+
+/// The ways from one set of nodes to all others, and back.
+fn ways(nodes: &[NodeId], of: NodeId, out: bool, back: bool) -> Vec<(NodeId, NodeId)> {
+    let others = nodes.iter().filter(|other| **other != of);
+    let both = others.flat_map(|other| [(of, *other), (*other, of)]);
+    both.filter(|(from, _)| if *from == of { out } else { back })
+        .collect()
+}
+
+impl Faults {
+    pub(crate) fn new() -> Self {
+        Self {
+            open: Vec::new(),
+            expected: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            done: Vec::new(),
+        }
+    }
+
+    fn count(&mut self, kind: Kind) {
+        *self.counts.entry("faults".into()).or_default() += 1;
+        *self.counts.entry(format!("{kind:?}")).or_default() += 1;
+    }
+
+    fn tell(&mut self, shared: &Shared, what: String) {
+        let now = shared.recorder.elapsed();
+        self.done.push(format!("{now:?}: {what}"));
+    }
+
+    /// SIGKILL to a node; if it was faster and has ended by itself, it must have been allowed to.
+    fn kill(&mut self, node: NodeId, cluster: &mut Cluster, shared: &Shared) -> Result<(), String> {
+        match cluster.kill(node)? {
+            Some(status) if status.code().is_some() => self.ended(node, status, cluster, shared),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Begins a fault, if there is something that it can happen to.
+    pub(crate) fn begin(
+        &mut self,
+        step: &Step,
+        cluster: &mut Cluster,
+        shared: &Shared,
+    ) -> Result<(), String> {
+        let nodes = cluster.layout.nodes();
+        let pick = |salt: u64, among: &[NodeId]| {
+            let place = mix(step.draw, salt) % among.len().max(1) as u64;
+            among.get(usize::try_from(place).unwrap()).copied()
+        };
+        let up: Vec<NodeId> = nodes.iter().copied().filter(|n| cluster.runs(*n)).collect();
+        let leader = shared.views.leads().map(|(leader, _)| leader);
+        let leader = leader.filter(|leader| up.contains(leader));
+        let node = match step.kind {
+            Kind::KillLeader
+            | Kind::PauseLeader
+            | Kind::IsolateLeader
+            | Kind::DeafLeader
+            | Kind::MuteLeader
+            | Kind::DropLeader => leader,
+            // Between followers there is next to nothing to delay.
+            Kind::Delay | Kind::Trickle => leader.or_else(|| pick(1, &up)),
+            _ => pick(1, &up),
+        };
+        let Some(node) = node else {
+            self.tell(shared, format!("{:?}: nobody to do it to", step.kind));
+            return Ok(());
+        };
+        let others: Vec<NodeId> = nodes.iter().copied().filter(|n| *n != node).collect();
+        let other = pick(2, &others).unwrap_or(node);
+        let pair = vec![(node, other), (other, node)];
+        let by_proxy = |ways: Vec<(NodeId, NodeId)>, set: fn(&mut Mode), undo: fn(&mut Mode)| {
+            let proxies = cluster.proxies.as_ref().ok_or("there are no proxies")?;
+            ways.iter().for_each(|(a, b)| proxies.set(*a, *b, set));
+            Ok::<_, String>(Undo::Mode(ways, undo))
+        };
+        let undo = match step.kind {
+            Kind::Kill | Kind::KillLeader => {
+                self.kill(node, cluster, shared)?;
+                Undo::Restart(vec![node])
+            }
+            Kind::KillAll => {
+                for node in &up {
+                    self.kill(*node, cluster, shared)?;
+                }
+                Undo::Restart(up)
+            }
+            Kind::Pause | Kind::PauseLeader => {
+                cluster.pause(node)?;
+                Undo::Resume(node)
+            }
+            Kind::Cut => by_proxy(pair, |mode| mode.cut = true, |mode| mode.cut = false)?,
+            Kind::IsolateLeader => {
+                let ways = ways(&nodes, node, true, true);
+                by_proxy(ways, |mode| mode.cut = true, |mode| mode.cut = false)?
+            }
+            Kind::Silence => by_proxy(
+                vec![(node, other)],
+                |mode| mode.silent = true,
+                |mode| mode.silent = false,
+            )?,
+            Kind::DeafLeader | Kind::MuteLeader => {
+                let is_mute = step.kind == Kind::MuteLeader;
+                let ways = ways(&nodes, node, is_mute, !is_mute);
+                by_proxy(ways, |mode| mode.silent = true, |mode| mode.silent = false)?
+            }
+            Kind::Delay => by_proxy(
+                ways(&nodes, node, true, false),
+                |mode| mode.delay = Some(LATE),
+                |mode| mode.delay = None,
+            )?,
+            Kind::Trickle => by_proxy(
+                ways(&nodes, node, true, true),
+                |mode| mode.trickle = true,
+                |mode| mode.trickle = false,
+            )?,
+            Kind::Shoot(shot) => {
+                let proxies = cluster.proxies.as_ref().ok_or("there are no proxies")?;
+                proxies.shoot(node, other, shot);
+                Undo::Nothing
+            }
+            Kind::FillDisk => {
+                cluster.layout.fill(node)?;
+                let says = Expected::Says("no space left while writing");
+                self.expected.insert(node, says);
+                Undo::Disk(node)
+            }
+            Kind::KillAtSync | Kind::FailSync => {
+                let n = mix(step.draw, 3) % 30 + 1;
+                let (what, expected) = match step.kind {
+                    Kind::KillAtSync => ("signal=KILL", Expected::Killed),
+                    _ => ("error=EIO", Expected::Says("Input/output error")),
+                };
+                self.kill(node, cluster, shared)?;
+                let tracer = cluster.layout.tracer(node, &format!("{what}:when={n}"));
+                cluster.start(node, &tracer)?;
+                self.expected.insert(node, expected);
+                Undo::Traced(node)
+            }
+            Kind::Drop => {
+                network::drop_from(node, &[other])?;
+                Undo::Filter(vec![node])
+            }
+            Kind::DropLeader => {
+                network::drop_from(node, &others)?;
+                for other in &others {
+                    network::drop_from(*other, &[node])?;
+                }
+                Undo::Filter(nodes)
+            }
+            Kind::Lose => {
+                network::lose(node, mix(step.draw, 4) % 30 + 10)?;
+                Undo::Filter(vec![node])
+            }
+        };
+        match &undo {
+            // Counted when it has happened.
+            Undo::Nothing | Undo::Disk(_) | Undo::Traced(_) => {}
+            _ => self.count(step.kind),
+        }
+        self.tell(shared, format!("{:?} of {node} ({other})", step.kind));
+        self.open.push((step.until, undo));
+        Ok(())
+    }
+
+    /// Ends what has lasted long enough at `now`, and starts what may be started again.
+    pub(crate) fn end(
+        &mut self,
+        now: Duration,
+        cluster: &mut Cluster,
+        shared: &Shared,
+    ) -> Result<(), String> {
+        for (node, status) in cluster.ended() {
+            self.ended(node, status, cluster, shared)?;
+        }
+        let (over, open) = self.open.drain(..).partition(|(until, _)| *until <= now);
+        self.open = open;
+        for (_, undo) in over {
+            self.undo(undo, cluster, shared)?;
+        }
+        Ok(())
+    }
+
+    fn ended(
+        &mut self,
+        node: NodeId,
+        status: ExitStatus,
+        cluster: &Cluster,
+        shared: &Shared,
+    ) -> Result<(), String> {
+        use std::os::unix::process::ExitStatusExt as _;
+        const KILLED: i32 = 9;
+        let said = cluster.layout.said(node);
+        let last = said.lines().next_back().unwrap_or_default();
+        let (kind, fits) = match self.expected.remove(&node) {
+            Some(Expected::Killed) => (Kind::KillAtSync, status.signal() == Some(KILLED)),
+            Some(Expected::Says(what)) => {
+                let kind = if what.contains("error") {
+                    Kind::FailSync
+                } else {
+                    Kind::FillDisk
+                };
+                (kind, status.code() == Some(1) && last.contains(what))
+            }
+            None => (Kind::Kill, false),
+        };
+        if !fits {
+            return Err(format!(
+                "node {} has ended by itself: {status}: {last}",
+                node.0
+            ));
+        }
+        self.count(kind);
+        self.tell(shared, format!("{node} has ended: {status}: {last}"));
+        Ok(())
+    }
+
+    fn undo(&mut self, undo: Undo, cluster: &mut Cluster, shared: &Shared) -> Result<(), String> {
+        match undo {
+            Undo::Nothing => {}
+            Undo::Restart(nodes) => {
+                for node in nodes {
+                    self.start(node, cluster, shared)?;
+                }
+            }
+            Undo::Resume(node) => {
+                cluster.resume(node)?;
+                self.tell(shared, format!("{node} goes on"));
+            }
+            Undo::Mode(ways, undo) => {
+                if let Some(proxies) = &cluster.proxies {
+                    ways.iter().for_each(|(a, b)| proxies.set(*a, *b, undo));
+                }
+                self.tell(shared, format!("as before: {ways:?}"));
+            }
+            Undo::Filter(nodes) => {
+                for node in nodes {
+                    let dropped = network::heal(node)?;
+                    *self.counts.entry("packets dropped".into()).or_default() += dropped;
+                }
+                self.tell(shared, "no packets are dropped".into());
+            }
+            Undo::Disk(node) => {
+                cluster.layout.empty(node)?;
+                self.expected.remove(&node);
+                self.start(node, cluster, shared)?;
+            }
+            Undo::Traced(node) => {
+                self.kill(node, cluster, shared)?;
+                self.expected.remove(&node);
+                self.start(node, cluster, shared)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        node: NodeId,
+        cluster: &mut Cluster,
+        shared: &Shared,
+    ) -> Result<(), String> {
+        if cluster.is_down(node) {
+            cluster.start(node, &[])?;
+            self.tell(shared, format!("{node} starts"));
+        }
+        Ok(())
+    }
+
+    /// Ends all faults.
+    pub(crate) fn heal(&mut self, cluster: &mut Cluster, shared: &Shared) -> Result<(), String> {
+        self.end(Duration::MAX, cluster, shared)?;
+        if let Some(proxies) = &cluster.proxies {
+            proxies.heal();
+        }
+        for node in cluster.layout.nodes() {
+            cluster.resume(node)?;
+            self.start(node, cluster, shared)?;
+        }
+        self.tell(shared, "all faults are over".into());
+        Ok(())
+    }
+
+    /// Adds what the proxies have counted.
+    pub(crate) fn conclude(&mut self, cluster: &Cluster) {
+        let Some(proxies) = &cluster.proxies else {
+            return;
+        };
+        let counts = &proxies.counts;
+        for (shot, count) in counts.shots.lock().unwrap().iter() {
+            self.counts.insert(format!("{shot:?}"), *count);
+        }
+        let named = [
+            ("connections cut", &counts.cut),
+            ("chunks held back", &counts.held),
+            ("chunks delayed", &counts.delayed),
+            ("pieces trickled", &counts.trickled),
+        ];
+        for (name, count) in named {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                self.counts.insert(name.into(), count);
+            }
+        }
+    }
+
+    /// Faults that have not happened as often as they should have, if there are any.
+    pub(crate) fn missing(&self, least: &[(&str, u64)]) -> Option<String> {
+        let counted = |name: &str| self.counts.get(name).copied().unwrap_or(0);
+        let missing = least.iter().filter(|(name, least)| counted(name) < *least);
+        let missing: BTreeSet<String> = missing
+            .map(|(name, least)| format!("{name} {} times, not {least}", counted(name)))
+            .collect();
+        let missing: Vec<String> = missing.into_iter().collect();
+        (!missing.is_empty()).then(|| missing.join(", "))
+    }
+}
+
+impl crate::cluster::Layout {
+    /// Leaves no room on the node's file system.
+    fn fill(&self, node: NodeId) -> Result<(), String> {
+        use std::io::Write as _;
+        let path = self.ballast(node);
+        let file = fs::File::create(&path);
+        let mut file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+        // Page by page, so that the last one that fits is found.
+        while file.write_all(&[1; 4096]).is_ok() {}
+        Ok(())
+    }
+
+    fn empty(&self, node: NodeId) -> Result<(), String> {
+        let path = self.ballast(node);
+        fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// What traces a node and injects `what` into its syncs.
+    pub(crate) fn tracer(&self, node: NodeId, what: &str) -> Vec<String> {
+        let trace = self.trace(node).display().to_string();
+        let inject = format!("inject=fsync,fdatasync:{what}");
+        // `-D`: the node stays our child, and its tracer ends with it.
+        let words = [
+            "strace",
+            "-D",
+            "-f",
+            "-qq",
+            "-ttt",
+            "-o",
+            &trace,
+            "-e",
+            "trace=fsync,fdatasync",
+            "-e",
+            &inject,
+        ];
+        words.map(String::from).to_vec()
+    }
+}
