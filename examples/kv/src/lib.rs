@@ -20,6 +20,8 @@ mod codec;
 mod commands;
 mod demo;
 mod help;
+#[cfg(feature = "planted")]
+mod planted;
 mod protocol;
 mod say;
 mod serve;

@@ -57,9 +57,10 @@ impl Protocol for Raft {
             .seed(founding.seed)
             // Clients find the leader themselves: a command that a follower has passed on to a
             // leader that dies would be of unknown outcome for longer than need be.
-            .forward_proposals(false)
-            .build()
-            .map_err(|error| error.to_string())?;
+            .forward_proposals(false);
+        #[cfg(feature = "planted")]
+        let config = crate::planted::raft(config)?;
+        let config = config.build().map_err(|error| error.to_string())?;
         Self::new(config, restored, now).map_err(|error| error.to_string())
     }
 }

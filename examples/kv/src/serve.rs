@@ -35,6 +35,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), String> {
 async fn run_on<P: Protocol>(args: ServeArgs) -> Result<(), String> {
     let id = args.id;
     let wal = open_log(&args)?;
+    #[cfg(feature = "planted")]
+    let wal = crate::planted::storage(wal);
     let clients = TcpListener::bind(&args.client_addr).await;
     let clients = clients.map_err(|e| format!("cannot listen at {}: {e}", args.client_addr))?;
     let clock = TokioClock::new();

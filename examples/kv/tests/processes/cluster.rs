@@ -32,6 +32,11 @@ pub(crate) struct Layout {
     pub(crate) has_disks: bool,
 }
 
+/// Where a node's small file system is.
+pub(crate) fn disk(dir: &Path, node: NodeId) -> PathBuf {
+    dir.join(format!("disk-{}", node.0))
+}
+
 impl Layout {
     /// Nodes on free ports of the loopback interface.
     pub(crate) fn loopback(dir: &Path, nodes: u64) -> Result<Self, String> {
@@ -55,18 +60,14 @@ impl Layout {
         self.peers.keys().copied().collect()
     }
 
-    pub(crate) fn disk(&self, node: NodeId) -> PathBuf {
-        self.dir.join(format!("disk-{}", node.0))
-    }
-
     /// What takes the room on a node's file system.
     pub(crate) fn ballast(&self, node: NodeId) -> PathBuf {
-        self.disk(node).join("ballast")
+        disk(&self.dir, node).join("ballast")
     }
 
     fn data(&self, node: NodeId) -> PathBuf {
         if self.has_disks {
-            return self.disk(node).join("data");
+            return disk(&self.dir, node).join("data");
         }
         self.dir.join(format!("node-{}", node.0))
     }

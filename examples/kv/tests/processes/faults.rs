@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use synod_core::{NodeId, mix};
 use synod_kv::Shared;
@@ -17,6 +17,16 @@ use crate::proxy::Mode;
 /// The longest delay of a chunk by a proxy.
 const LATE: Duration = Duration::from_millis(60);
 
+/// How long a sync takes that fails, where nobody else can have what it was to make durable.
+const FAILS_AFTER: Duration = Duration::from_millis(300);
+
+/// How long an acknowledgement that had been sent before may take.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
+
+/// What nodes say of their disks.
+const FULL: &str = "no space left while writing";
+const FAILED: &str = "Input/output error";
+
 /// What ends a fault.
 enum Undo {
     Nothing,
@@ -24,6 +34,8 @@ enum Undo {
     Resume(NodeId),
     /// Ways between nodes, by proxy.
     Mode(Vec<(NodeId, NodeId)>, fn(&mut Mode)),
+    /// The same, after all nodes were killed.
+    Forget(Vec<(NodeId, NodeId)>),
     /// Packet filters of nodes.
     Filter(Vec<NodeId>),
     Disk(NodeId),
@@ -36,6 +48,7 @@ enum Undo {
 enum Expected {
     Killed,
     Says(&'static str),
+    SaysAlone(&'static str),
 }
 
 /// Faults under way, and how many there have been.
@@ -45,6 +58,10 @@ pub(crate) struct Faults {
     pub(crate) counts: BTreeMap<String, u64>,
     /// What was done, and when.
     pub(crate) done: Vec<String>,
+    /// When nothing can have become durable: no write may have been acknowledged then.
+    pub(crate) quiet: Vec<(Duration, Duration)>,
+    /// The same moment by the system's clock and by the recorder's.
+    clocks: (SystemTime, Duration),
 }
 
 /// The ways from one set of nodes to all others, and back.
@@ -56,8 +73,10 @@ fn ways(nodes: &[NodeId], of: NodeId, out: bool, back: bool) -> Vec<(NodeId, Nod
 }
 
 impl Faults {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(shared: &Shared) -> Self {
         Self {
+            quiet: Vec::new(),
+            clocks: (SystemTime::now(), shared.recorder.elapsed()),
             open: Vec::new(),
             expected: BTreeMap::new(),
             counts: BTreeMap::new(),
@@ -102,6 +121,7 @@ impl Faults {
             Kind::KillLeader
             | Kind::PauseLeader
             | Kind::IsolateLeader
+            | Kind::KillIsolated
             | Kind::DeafLeader
             | Kind::MuteLeader
             | Kind::DropLeader => leader,
@@ -141,6 +161,11 @@ impl Faults {
                 let ways = ways(&nodes, node, true, true);
                 by_proxy(ways, |mode| mode.cut = true, |mode| mode.cut = false)?
             }
+            Kind::KillIsolated => {
+                let ways = ways(&nodes, node, true, true);
+                by_proxy(ways.clone(), |mode| mode.cut = true, |_| ())?;
+                Undo::Forget(ways)
+            }
             Kind::Silence => by_proxy(
                 vec![(node, other)],
                 |mode| mode.silent = true,
@@ -168,16 +193,20 @@ impl Faults {
             }
             Kind::FillDisk => {
                 cluster.layout.fill(node)?;
-                let says = Expected::Says("no space left while writing");
+                let says = Expected::Says(FULL);
                 self.expected.insert(node, says);
                 Undo::Disk(node)
             }
-            Kind::KillAtSync | Kind::FailSync => {
-                let n = mix(step.draw, 3) % 30 + 1;
-                let (what, expected) = match step.kind {
-                    Kind::KillAtSync => ("signal=KILL", Expected::Killed),
-                    _ => ("error=EIO", Expected::Says("Input/output error")),
+            Kind::KillAtSync | Kind::FailSync | Kind::FailOnlySync => {
+                let n = mix(step.draw, 3) % 20 + 1;
+                let (mut what, expected) = match step.kind {
+                    Kind::KillAtSync => ("signal=KILL".into(), Expected::Killed),
+                    Kind::FailSync => ("error=EIO".into(), Expected::Says(FAILED)),
+                    _ => ("error=EIO".to_string(), Expected::SaysAlone(FAILED)),
                 };
+                if step.kind == Kind::FailOnlySync {
+                    what.push_str(&format!(":delay_enter={}", FAILS_AFTER.as_micros()));
+                }
                 self.kill(node, cluster, shared)?;
                 let tracer = cluster.layout.tracer(node, &format!("{what}:when={n}"));
                 cluster.start(node, &tracer)?;
@@ -239,15 +268,14 @@ impl Faults {
         const KILLED: i32 = 9;
         let said = cluster.layout.said(node);
         let last = said.lines().next_back().unwrap_or_default();
+        let says = |what| status.code() == Some(1) && last.contains(what);
         let (kind, fits) = match self.expected.remove(&node) {
             Some(Expected::Killed) => (Kind::KillAtSync, status.signal() == Some(KILLED)),
-            Some(Expected::Says(what)) => {
-                let kind = if what.contains("error") {
-                    Kind::FailSync
-                } else {
-                    Kind::FillDisk
-                };
-                (kind, status.code() == Some(1) && last.contains(what))
+            Some(Expected::Says(FULL)) => (Kind::FillDisk, says(FULL)),
+            Some(Expected::Says(what)) => (Kind::FailSync, says(what)),
+            Some(Expected::SaysAlone(what)) => {
+                self.be_quiet(node, cluster)?;
+                (Kind::FailOnlySync, says(what))
             }
             None => (Kind::Kill, false),
         };
@@ -260,6 +288,45 @@ impl Faults {
         self.count(kind);
         self.tell(shared, format!("{node} has ended: {status}: {last}"));
         Ok(())
+    }
+
+    /// From the failed sync of the only node on, nothing may be acknowledged.
+    fn be_quiet(&mut self, node: NodeId, cluster: &Cluster) -> Result<(), String> {
+        if let Some(since) = self.since_failed(node, cluster)? {
+            self.quiet.push((since + ON_ITS_WAY, Duration::MAX));
+            let what = format!("{since:?}: {node} asks for the sync that fails");
+            self.done.push(what);
+        }
+        Ok(())
+    }
+
+    /// Until it starts again.
+    fn speak_again(&mut self, now: Duration) {
+        for (_, until) in &mut self.quiet {
+            *until = now.min(*until);
+        }
+    }
+
+    /// When a node has asked for the sync that failed, if one did.
+    fn since_failed(&self, node: NodeId, cluster: &Cluster) -> Result<Option<Duration>, String> {
+        let path = cluster.layout.trace(node);
+        let trace = fs::read_to_string(&path);
+        let trace = trace.map_err(|error| format!("{}: {error}", path.display()))?;
+        // PID SECONDS.MICROS fdatasync(FD) = -1 EIO ..., perhaps in two lines.
+        let lines: Vec<&str> = trace.lines().collect();
+        let Some(failed) = lines.iter().position(|line| line.contains("INJECTED")) else {
+            return Ok(None);
+        };
+        let of = |line: &str| line.split_whitespace().next().map(String::from);
+        let asked = lines[..=failed].iter().rev();
+        let mut asked = asked.filter(|line| of(line) == of(lines[failed]));
+        let asked = asked.find(|line| !line.contains("resumed"));
+        let seconds = asked.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        let seconds = seconds.ok_or_else(|| format!("cannot read this trace:\n{trace}"))?;
+        let (system, recorder) = self.clocks;
+        let system = system.duration_since(UNIX_EPOCH).unwrap();
+        let at = Duration::from_secs_f64(seconds);
+        Ok(Some(recorder + at.saturating_sub(system)))
     }
 
     fn undo(&mut self, undo: Undo, cluster: &mut Cluster, shared: &Shared) -> Result<(), String> {
@@ -280,6 +347,13 @@ impl Faults {
                 }
                 self.tell(shared, format!("as before: {ways:?}"));
             }
+            Undo::Forget(ways) => {
+                for node in cluster.layout.nodes() {
+                    self.kill(node, cluster, shared)?;
+                }
+                self.undo(Undo::Mode(ways, |mode| mode.cut = false), cluster, shared)?;
+                self.undo(Undo::Restart(cluster.layout.nodes()), cluster, shared)?;
+            }
             Undo::Filter(nodes) => {
                 for node in nodes {
                     let dropped = network::heal(node)?;
@@ -294,7 +368,11 @@ impl Faults {
             }
             Undo::Traced(node) => {
                 self.kill(node, cluster, shared)?;
-                self.expected.remove(&node);
+                if let Some(Expected::SaysAlone(_)) = self.expected.remove(&node) {
+                    // It has gone on: perhaps no sync has failed yet, perhaps it should not have.
+                    self.be_quiet(node, cluster)?;
+                    self.speak_again(shared.recorder.elapsed());
+                }
                 self.start(node, cluster, shared)?;
             }
         }
@@ -308,6 +386,8 @@ impl Faults {
         shared: &Shared,
     ) -> Result<(), String> {
         if cluster.is_down(node) {
+            let now = shared.recorder.elapsed();
+            self.speak_again(now);
             cluster.start(node, &[])?;
             self.tell(shared, format!("{node} starts"));
         }

@@ -32,6 +32,14 @@ pub(crate) fn mount(place: &Path, mebibytes: u64) -> Result<(), String> {
     Err(format!("cannot mount a tmpfs: {}", why.trim()))
 }
 
+/// Undoes [`mount`]; at the latest, it goes with our namespace.
+pub(crate) fn unmount(place: &Path) {
+    let _gone_later = Command::new("umount")
+        .arg(place)
+        .stderr(Stdio::null())
+        .status();
+}
+
 /// Whether a process can be traced: one whose first sync is said to fail.
 pub(crate) fn may_trace() -> Result<(), String> {
     let output = Command::new("strace")
@@ -103,14 +111,18 @@ pub(crate) fn inside(spec: &Spec, settings: Settings) -> Result<(), String> {
         Place::Disks | Place::Loopback | Place::Proxies => {
             let place = tempfile::tempdir().map_err(|error| error.to_string())?;
             mount(place.path(), 1)?;
-            // It is gone with our namespace.
-            let _unmounted = Command::new("umount").arg(place.path()).status();
+            unmount(place.path());
         }
     }
     say(READY);
     let judged = trial::run(spec, settings, &[])?;
     say(&judged.summary);
     Ok(())
+}
+
+/// On standard error.
+pub(crate) fn complain(what: &str) {
+    let _nobody_listens = writeln!(std::io::stderr(), "{what}");
 }
 
 /// On standard output, in one piece: other trials speak, too.

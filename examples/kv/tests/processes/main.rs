@@ -21,6 +21,7 @@ mod machine;
 mod network;
 mod plan;
 mod proxy;
+mod teeth;
 mod trial;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -32,6 +33,7 @@ use synod_core::mix;
 
 use plan::Kind;
 use proxy::Shot;
+use teeth::{TEETH, Tooth};
 use trial::{INTERRUPTED, Place, Settings, Spec};
 
 /// How long the load of a trial lasts, in seconds, unless `SYNOD_SECONDS` says otherwise.
@@ -40,6 +42,7 @@ const SECONDS: u64 = 7;
 const LINKS: &[Kind] = &[
     Kind::Cut,
     Kind::IsolateLeader,
+    Kind::KillIsolated,
     Kind::Silence,
     Kind::DeafLeader,
     Kind::MuteLeader,
@@ -63,6 +66,7 @@ const ALL: &[Kind] = &[
     Kind::PauseLeader,
     Kind::Cut,
     Kind::IsolateLeader,
+    Kind::KillIsolated,
     Kind::Silence,
     Kind::DeafLeader,
     Kind::MuteLeader,
@@ -72,6 +76,16 @@ const ALL: &[Kind] = &[
     Kind::Shoot(Shot::Duplicate),
     Kind::Shoot(Shot::Close),
 ];
+
+/// Whatever is acknowledged rests on the one disk that there is.
+const FAILED_SYNC: Spec = Spec {
+    name: "a_failed_sync_is_never_acknowledged",
+    nodes: 1,
+    kinds: &[Kind::FailOnlySync],
+    share: 160,
+    least: &[("FailOnlySync", 2)],
+    place: Place::Loopback,
+};
 
 /// Every trial of the usual form. Each kind of fault must have happened as often as a load of
 /// [`SECONDS`] makes sure.
@@ -151,6 +165,7 @@ const TRIALS: &[Spec] = &[
         least: &[("FailSync", 1)],
         place: Place::Loopback,
     },
+    FAILED_SYNC,
     Spec {
         name: "dropped_packets_cost_nothing_but_time",
         nodes: 3,
@@ -184,11 +199,9 @@ fn one(spec: &Spec, settings: Settings) -> Result<Completion, Failed> {
     if INTERRUPTED.load(Ordering::Relaxed) {
         return Err("interrupted".into());
     }
-    let is_traced = spec
-        .kinds
-        .iter()
-        .any(|kind| matches!(kind, Kind::KillAtSync | Kind::FailSync));
-    if is_traced && let Err(why) = machine::may_trace() {
+    if spec.is_traced()
+        && let Err(why) = machine::may_trace()
+    {
         return Ok(Completion::ignored_with(why));
     }
     match spec.place {
@@ -207,12 +220,12 @@ fn main() -> ExitCode {
         && first == machine::INSIDE
     {
         let spec = TRIALS.iter().find(|spec| spec.name == name);
-        let done = spec.ok_or("no such trial".into());
+        let done = spec.ok_or_else(|| "no such trial".into());
         let done = done.and_then(|spec| machine::inside(spec, settings));
         return match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
-                eprintln!("{why}");
+                machine::complain(&why);
                 ExitCode::FAILURE
             }
         };
@@ -221,10 +234,23 @@ fn main() -> ExitCode {
     // Most of a trial is waiting.
     args.test_threads.get_or_insert(2);
     std::thread::spawn(until_interrupted);
-    let trials = TRIALS
-        .iter()
-        .map(|spec| Trial::ignorable_test(spec.name, move || one(spec, settings)));
-    libtest_mimic::run(&args, trials.collect()).exit_code()
+    libtest_mimic::run(&args, trials(settings)).exit_code()
+}
+
+fn trials(settings: Settings) -> Vec<Trial> {
+    // Nodes that can have a planted bug are not those that anybody uses: there are other trials then.
+    if cfg!(feature = "planted") {
+        let teeth = TEETH.iter();
+        let bite = |tooth: &'static Tooth| move || teeth::bite(tooth, settings);
+        return teeth
+            .map(|tooth| Trial::ignorable_test(tooth.name, bite(tooth)))
+            .collect();
+    }
+    let run = |spec: &'static Spec| move || one(spec, settings);
+    let trials = TRIALS.iter();
+    trials
+        .map(|spec| Trial::ignorable_test(spec.name, run(spec)))
+        .collect()
 }
 
 /// Ctrl-C and SIGTERM end a trial as a failure does.

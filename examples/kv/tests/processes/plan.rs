@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Cut,
     /// The same for all connections of the leader.
     IsolateLeader,
+    /// The same, and before the leader is back, all nodes are killed and start again.
+    KillIsolated,
     /// Nothing arrives from one node at another, in this direction only.
     Silence,
     /// The leader hears nothing, and is heard.
@@ -40,6 +42,8 @@ pub(crate) enum Kind {
     KillAtSync,
     /// Its N-th sync fails.
     FailSync,
+    /// The same for the only node that there is, and the sync takes its time before it fails.
+    FailOnlySync,
     /// Packets from one node to another are dropped, in this direction only.
     Drop,
     /// All packets to and from the leader are dropped.
@@ -49,6 +53,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether it takes a tracer.
+    pub(crate) const fn is_traced(self) -> bool {
+        matches!(self, Self::KillAtSync | Self::FailSync | Self::FailOnlySync)
+    }
+
     /// For how long it lasts, in milliseconds. An election takes at most 600 ms and what its votes
     /// take.
     const fn hold(self) -> (u64, u64) {
@@ -57,13 +66,16 @@ impl Kind {
             Self::KillAll => (100, 500),
             Self::Pause | Self::PauseLeader => (800, 1800),
             Self::Cut | Self::Silence | Self::Drop => (300, 1500),
-            Self::IsolateLeader | Self::DeafLeader | Self::MuteLeader | Self::DropLeader => {
-                (800, 1600)
-            }
+            Self::IsolateLeader
+            | Self::KillIsolated
+            | Self::DeafLeader
+            | Self::MuteLeader
+            | Self::DropLeader => (800, 1600),
             Self::Delay | Self::Trickle | Self::Lose => (500, 1200),
             Self::Shoot(_) => (0, 0),
             Self::FillDisk => (800, 1600),
             Self::KillAtSync | Self::FailSync => (600, 1200),
+            Self::FailOnlySync => (1000, 1300),
         }
     }
 }

@@ -214,7 +214,9 @@ impl Proxy {
         let Ok(target) = TcpStream::connect(&self.target).await else {
             return;
         };
-        let _slower_at_worst = dialler.set_nodelay(true).and(target.set_nodelay(true));
+        for stream in [&dialler, &target] {
+            let _slower_at_worst = stream.set_nodelay(true);
+        }
         let (from_dialler, to_dialler) = dialler.into_split();
         let (from_target, to_target) = target.into_split();
         let mut there = Pump::new(&self.there, &self.counts, from_dialler, to_target);

@@ -13,7 +13,7 @@ use synod_sim::linear::{KvAction, KvOp, Verdict};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cluster::{Cluster, Layout};
+use crate::cluster::{self, Cluster, Layout};
 use crate::faults::Faults;
 use crate::plan::{self, Kind};
 use crate::proxy::Proxies;
@@ -31,6 +31,13 @@ const PEACE: Duration = Duration::from_secs(20);
 
 /// Longer than everything in a trial but its load.
 const REST: Duration = Duration::from_secs(120);
+
+/// So many writes must be acknowledged, or the trial was idle. A quiet machine has hundreds a second.
+const WRITES: u64 = 200;
+
+/// On a machine that is busy with other things the load goes on until it has shown something, but
+/// at most for so many times as long.
+const LONGER: u32 = 4;
 
 /// The client that asks first after the faults.
 const FIRST: u64 = 999;
@@ -56,6 +63,12 @@ pub(crate) struct Spec {
     /// Without so many of each, the trial has shown nothing.
     pub(crate) least: &'static [(&'static str, u64)],
     pub(crate) place: Place,
+}
+
+impl Spec {
+    pub(crate) fn is_traced(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.is_traced())
+    }
 }
 
 /// Where the nodes run.
@@ -90,7 +103,7 @@ pub(crate) fn run(spec: &Spec, settings: Settings, env: &[(&str, &str)]) -> Resu
         .prefix(&prefix)
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
         .map_err(|error| error.to_string())?;
-    let longest = REST + Duration::from_secs(settings.seconds);
+    let longest = REST + Duration::from_secs(settings.seconds) * LONGER;
     let outcome = runtime.block_on(async {
         tokio::select! {
             done = timeout(longest, trial(spec, settings, dir.path(), env)) => {
@@ -99,6 +112,11 @@ pub(crate) fn run(spec: &Spec, settings: Settings, env: &[(&str, &str)]) -> Resu
             () = interrupted() => Err("interrupted".into()),
         }
     });
+    if spec.place == Place::Disks {
+        // Or the directory could not be removed.
+        (1..=spec.nodes)
+            .for_each(|node| machine::unmount(&cluster::disk(dir.path(), NodeId(node))));
+    }
     if matches!(&outcome, Ok(judged) if judged.wrong.is_none()) || !env.is_empty() {
         return outcome;
     }
@@ -141,7 +159,7 @@ async fn lay_out(spec: &Spec, seed: u64, dir: &Path, seconds: u64) -> Result<Clu
         Place::Disks => {
             layout.has_disks = true;
             for node in layout.nodes() {
-                machine::mount(&layout.disk(node), 32 + 4 * seconds)?;
+                machine::mount(&cluster::disk(dir, node), 32 + 4 * seconds)?;
             }
         }
     }
@@ -163,7 +181,7 @@ async fn trial(
     let clients = Arc::clone(&cluster.layout.clients);
     let shared = Arc::new(Shared::new(clients, mix(seed, 1), PATIENCE));
     let seconds = Duration::from_secs(settings.seconds);
-    let plan = plan::draw(mix(seed, 2), spec.kinds, seconds, spec.share);
+    let plan = plan::draw(mix(seed, 2), spec.kinds, seconds * LONGER, spec.share);
     let lines: Vec<String> = plan.iter().map(ToString::to_string).collect();
     write(dir, "plan.txt", &lines.join("\n"))?;
 
@@ -173,7 +191,7 @@ async fn trial(
         watchers.spawn(watch(Arc::clone(&shared), node));
     }
     led(&mut cluster, &shared).await?;
-    let mut faults = Faults::new();
+    let mut faults = Faults::new(&shared);
     let hoards = spec.place == Place::Disks;
     let mut tasks = load::start(&shared, mix(seed, 3), hoards);
     let began = shared.recorder.elapsed();
@@ -184,7 +202,9 @@ async fn trial(
         if let Err(why) = faults.end(now, &mut cluster, &shared) {
             break Err(why);
         }
-        if now >= seconds {
+        faults.conclude(&cluster);
+        let is_slow = || too_little(spec, &shared, &faults).is_some();
+        if now >= seconds * LONGER || now >= seconds && !is_slow() {
             break faults.heal(&mut cluster, &shared);
         }
         if let Some(step) = next.filter(|step| step.from <= now) {
@@ -341,6 +361,17 @@ async fn verdict(
             }
         }
     }
+    let was_write = |op: &KvOp| !matches!(op.action, KvAction::Get);
+    let writes = history.iter().filter(|(_, record)| was_write(record.op()));
+    let acknowledged_at = writes.filter_map(|(id, record)| Some((id, record.completed_at()?)));
+    for (id, at) in acknowledged_at {
+        let at = Duration::from_nanos(at.as_nanos());
+        if let Some((from, to)) = faults.quiet.iter().find(|(a, b)| (*a..*b).contains(&at)) {
+            wrong.push(format!(
+                "{id} was acknowledged at {at:?}; from {from:?} to {to:?} nothing became durable"
+            ));
+        }
+    }
     match judge(history).await {
         Some((Verdict::Linearizable(_), _)) => {}
         Some((Verdict::NotLinearizable(_), evidence)) => {
@@ -379,17 +410,23 @@ async fn verdict(
         },
     );
     if wrong.is_empty()
-        && let Some(missing) = faults.missing(spec.least)
+        && let Some(little) = too_little(spec, shared, faults)
     {
-        return Err(format!(
-            "{summary}\ntoo few faults to show anything: {missing}"
-        ));
-    }
-    if acknowledged < 50 * settings.seconds {
-        return Err(format!("{summary}\ntoo few writes to show anything"));
+        return Err(format!("{summary}\ntoo little to show anything: {little}"));
     }
     let wrong = (!wrong.is_empty()).then(|| wrong.join("\n"));
     Ok(Judged { summary, wrong })
+}
+
+/// What a trial lacks to show anything.
+fn too_little(spec: &Spec, shared: &Shared, faults: &Faults) -> Option<String> {
+    let acknowledged = shared.recorder.tally().acknowledged;
+    if acknowledged < WRITES {
+        return Some(format!(
+            "{acknowledged} writes were acknowledged, not {WRITES}"
+        ));
+    }
+    faults.missing(spec.least)
 }
 
 /// How often nodes have said that they got bytes that nobody sends.
