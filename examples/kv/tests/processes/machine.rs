@@ -46,6 +46,7 @@ pub(crate) fn may_trace() -> Result<(), String> {
         .args(["-D", "-f", "-qq", "-o", "/dev/null"])
         .args(["-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=1"])
         .args(["sync", env!("CARGO_MANIFEST_DIR")])
+        .env("LC_ALL", "C")
         .output();
     let output = output.map_err(|error| format!("no strace: {error}"))?;
     let why = String::from_utf8_lossy(&output.stderr);

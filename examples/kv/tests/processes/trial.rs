@@ -117,7 +117,8 @@ pub(crate) fn run(spec: &Spec, settings: Settings, env: &[(&str, &str)]) -> Resu
         (1..=spec.nodes)
             .for_each(|node| machine::unmount(&cluster::disk(dir.path(), NodeId(node))));
     }
-    if matches!(&outcome, Ok(judged) if judged.wrong.is_none()) || !env.is_empty() {
+    let is_over = INTERRUPTED.load(Ordering::Relaxed) || !env.is_empty();
+    if is_over || matches!(&outcome, Ok(judged) if judged.wrong.is_none()) {
         return outcome;
     }
     let why = match outcome {
