@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use synod_core::{NodeId, mix};
 use synod_kv::Shared;
@@ -13,6 +13,7 @@ use crate::cluster::Cluster;
 use crate::network;
 use crate::plan::{Kind, Step};
 use crate::proxy::Mode;
+use crate::syncs::Quiet;
 
 /// The longest delay of a chunk by a proxy.
 const LATE: Duration = Duration::from_millis(60);
@@ -20,8 +21,8 @@ const LATE: Duration = Duration::from_millis(60);
 /// How long a sync takes that fails, where nobody else can have what it was to make durable.
 const FAILS_AFTER: Duration = Duration::from_millis(300);
 
-/// How long an acknowledgement that had been sent before may take.
-const ON_ITS_WAY: Duration = Duration::from_millis(100);
+/// How long a full disk may go unnoticed by a node that writes little.
+const FULL_FOR: Duration = Duration::from_secs(15);
 
 /// What nodes say of their disks.
 const FULL: &str = "no space left while writing";
@@ -58,10 +59,7 @@ pub(crate) struct Faults {
     pub(crate) counts: BTreeMap<String, u64>,
     /// What was done, and when.
     pub(crate) done: Vec<String>,
-    /// When nothing can have become durable: no write may have been acknowledged then.
-    pub(crate) quiet: Vec<(Duration, Duration)>,
-    /// The same moment by the system's clock and by the recorder's.
-    clocks: (SystemTime, Duration),
+    pub(crate) quiet: Quiet,
 }
 
 /// The ways from one set of nodes to all others, and back.
@@ -75,8 +73,7 @@ fn ways(nodes: &[NodeId], of: NodeId, out: bool, back: bool) -> Vec<(NodeId, Nod
 impl Faults {
     pub(crate) fn new(shared: &Shared) -> Self {
         Self {
-            quiet: Vec::new(),
-            clocks: (SystemTime::now(), shared.recorder.elapsed()),
+            quiet: Quiet::new(shared),
             open: Vec::new(),
             expected: BTreeMap::new(),
             counts: BTreeMap::new(),
@@ -100,6 +97,11 @@ impl Faults {
             Some(status) if status.code().is_some() => self.ended(node, status, cluster, shared),
             Some(_) | None => Ok(()),
         }
+    }
+
+    fn has_full_disk(&self) -> bool {
+        let mut open = self.open.iter();
+        open.any(|(_, undo)| matches!(undo, Undo::Disk(_)))
     }
 
     /// Begins a fault, if there is something that it can happen to.
@@ -191,6 +193,8 @@ impl Faults {
                 proxies.shoot(node, other, shot);
                 Undo::Nothing
             }
+            // One at a time: without a majority nobody writes, and nobody would notice.
+            Kind::FillDisk if self.has_full_disk() => return Ok(()),
             Kind::FillDisk => {
                 cluster.layout.fill(node)?;
                 let says = Expected::Says(FULL);
@@ -249,7 +253,11 @@ impl Faults {
         for (node, status) in cluster.ended() {
             self.ended(node, status, cluster, shared)?;
         }
-        let (over, open) = self.open.drain(..).partition(|(until, _)| *until <= now);
+        let (over, open) = self.open.drain(..).partition(|(until, undo)| match undo {
+            // The room that a log has filled ahead may last for a while.
+            Undo::Disk(node) if cluster.runs(*node) => *until + FULL_FOR <= now,
+            _ => *until <= now,
+        });
         self.open = open;
         for (_, undo) in over {
             self.undo(undo, cluster, shared)?;
@@ -290,43 +298,13 @@ impl Faults {
         Ok(())
     }
 
-    /// From the failed sync of the only node on, nothing may be acknowledged.
+    /// The only node has asked for a sync that failed, perhaps.
     fn be_quiet(&mut self, node: NodeId, cluster: &Cluster) -> Result<(), String> {
-        if let Some(since) = self.since_failed(node, cluster)? {
-            self.quiet.push((since + ON_ITS_WAY, Duration::MAX));
+        if let Some(since) = self.quiet.begin(&cluster.layout.trace(node))? {
             let what = format!("{since:?}: {node} asks for the sync that fails");
             self.done.push(what);
         }
         Ok(())
-    }
-
-    /// Until it starts again.
-    fn speak_again(&mut self, now: Duration) {
-        for (_, until) in &mut self.quiet {
-            *until = now.min(*until);
-        }
-    }
-
-    /// When a node has asked for the sync that failed, if one did.
-    fn since_failed(&self, node: NodeId, cluster: &Cluster) -> Result<Option<Duration>, String> {
-        let path = cluster.layout.trace(node);
-        let trace = fs::read_to_string(&path);
-        let trace = trace.map_err(|error| format!("{}: {error}", path.display()))?;
-        // PID SECONDS.MICROS fdatasync(FD) = -1 EIO ..., perhaps in two lines.
-        let lines: Vec<&str> = trace.lines().collect();
-        let Some(failed) = lines.iter().position(|line| line.contains("INJECTED")) else {
-            return Ok(None);
-        };
-        let of = |line: &str| line.split_whitespace().next().map(String::from);
-        let asked = lines[..=failed].iter().rev();
-        let mut asked = asked.filter(|line| of(line) == of(lines[failed]));
-        let asked = asked.find(|line| !line.contains("resumed"));
-        let seconds = asked.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-        let seconds = seconds.ok_or_else(|| format!("cannot read this trace:\n{trace}"))?;
-        let (system, recorder) = self.clocks;
-        let system = system.duration_since(UNIX_EPOCH).unwrap();
-        let at = Duration::from_secs_f64(seconds);
-        Ok(Some(recorder + at.saturating_sub(system)))
     }
 
     fn undo(&mut self, undo: Undo, cluster: &mut Cluster, shared: &Shared) -> Result<(), String> {
@@ -362,8 +340,10 @@ impl Faults {
                 self.tell(shared, "no packets are dropped".into());
             }
             Undo::Disk(node) => {
-                cluster.layout.empty(node)?;
+                // Before there is room again: it might be about to end.
+                self.kill(node, cluster, shared)?;
                 self.expected.remove(&node);
+                cluster.layout.empty(node)?;
                 self.start(node, cluster, shared)?;
             }
             Undo::Traced(node) => {
@@ -371,7 +351,7 @@ impl Faults {
                 if let Some(Expected::SaysAlone(_)) = self.expected.remove(&node) {
                     // It has gone on: perhaps no sync has failed yet, perhaps it should not have.
                     self.be_quiet(node, cluster)?;
-                    self.speak_again(shared.recorder.elapsed());
+                    self.quiet.end(shared.recorder.elapsed());
                 }
                 self.start(node, cluster, shared)?;
             }
@@ -387,7 +367,7 @@ impl Faults {
     ) -> Result<(), String> {
         if cluster.is_down(node) {
             let now = shared.recorder.elapsed();
-            self.speak_again(now);
+            self.quiet.end(now);
             cluster.start(node, &[])?;
             self.tell(shared, format!("{node} starts"));
         }
@@ -408,7 +388,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Adds what the proxies have counted.
+    /// Adds what the proxies have counted, and nodes have noticed of it.
     pub(crate) fn conclude(&mut self, cluster: &Cluster) {
         let Some(proxies) = &cluster.proxies else {
             return;
@@ -417,6 +397,12 @@ impl Faults {
         for (shot, count) in counts.shots.lock().unwrap().iter() {
             self.counts.insert(format!("{shot:?}"), *count);
         }
+        let noticed = cluster.layout.lines_with(&[
+            "the peer sent nonsense",
+            "does not speak this protocol",
+            "spoke out of turn",
+        ]);
+        self.counts.insert("damage noticed".into(), noticed);
         let named = [
             ("connections cut", &counts.cut),
             ("chunks held back", &counts.held),

@@ -5,8 +5,8 @@
 //! `SYNOD_SEED` repeats a schedule, `SYNOD_SECONDS` makes the load of each trial longer.
 //!
 //! `plan` (what happens when), `faults` (carries it out), `proxy`, `network`, `machine` (by which
-//! means), `cluster` (the processes), `load` (the clients), `trial` (from start to verdict),
-//! `syncs`, `teeth` (trials of another form).
+//! means), `cluster` (the processes), `load` (the clients), `trial` (from start to verdict), `syncs`
+//! (what failed syncs mean for it), `teeth` (would it notice?).
 #![allow(
     clippy::unwrap_used,
     clippy::std_instead_of_core,
@@ -21,6 +21,7 @@ mod machine;
 mod network;
 mod plan;
 mod proxy;
+mod syncs;
 mod teeth;
 mod trial;
 
@@ -130,6 +131,7 @@ const TRIALS: &[Spec] = &[
             ("Repeat", 2),
             ("Hole", 2),
             ("Close", 2),
+            ("damage noticed", 4),
         ],
         place: Place::Proxies,
     },
