@@ -221,8 +221,8 @@ impl StreamConfigBuilder {
     }
 
     /// After this long without a message to send, an empty frame shows the peer that we are there; a
-    /// peer that is silent for three times as long is taken for gone. Must be about the same on all
-    /// nodes. Default: 5 s.
+    /// peer of whom no whole frame arrives for three times as long is taken for gone, so the longest
+    /// message must get through in that time. Must be about the same on all nodes. Default: 5 s.
     pub const fn keepalive(mut self, time: Duration) -> Self {
         self.config.timing.keepalive = time;
         self

@@ -44,6 +44,7 @@ pub(crate) struct Connection<M> {
     messages: Vec<M>,
     /// Whether reading waits for the driver.
     paused: bool,
+    /// When the peer was heard last: a whole frame, or what waited while we did not listen.
     heard: Instant,
     /// Whether anything was written since the timer was set.
     spoke: bool,
@@ -177,14 +178,15 @@ impl<M> Connection<M> {
                 return Poll::Pending;
             }
             // Whatever the peer has said meanwhile waits in the stream and is heard next.
-            self.paused = false;
+            if mem::take(&mut self.paused) {
+                self.heard = self.guard.shared.clock.now();
+            }
             let space = self.reader.space();
             match ready!(Pin::new(&mut self.stream).poll_read(cx, space)) {
                 Ok(0) => return Poll::Ready(LinkEnd::Closed),
                 Ok(count) => self.reader.filled(count),
                 Err(error) => return Poll::Ready(error.into()),
             }
-            self.heard = self.guard.shared.clock.now();
             if let Err(why) = self.take_frames() {
                 return Poll::Ready(why);
             }
@@ -202,7 +204,13 @@ impl<M> Connection<M> {
         let outcome = loop {
             match self.take_frame() {
                 Ok(None) => break Ok(()),
-                Ok(Some(len)) => bytes += len,
+                Ok(Some(len)) => {
+                    bytes += len;
+                    // Not for less: a length that was damaged on its way may promise megabytes, and
+                    // all that the peer says from then on would be swallowed, and count as a sign of
+                    // life (`a_peer_that_goes_on_inside_of_one_frame_is_taken_for_gone`).
+                    self.heard = self.guard.shared.clock.now();
+                }
                 Err(why) => break Err(why.into()),
             }
         };

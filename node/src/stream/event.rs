@@ -111,7 +111,7 @@ pub enum LinkEnd {
     /// sends.
     #[error("the peer sent nonsense: {0}")]
     Malformed(#[from] DecodeError),
-    /// The peer was silent for too long: it is gone, or the way to it is.
+    /// The peer was silent for too long, or inside of one frame: it is gone, or the way to it is.
     #[error("nothing was heard for {0:?}")]
     Silent(Duration),
     /// The peer was taken out of the address book, or the link was reset, by the application.

@@ -1,8 +1,11 @@
 //! What a peer that has passed the handshake may send, and what ends its link.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use synod_core::{DecodeError, GroupId, NodeId, Rng, frame};
 use synod_node::stream::{LinkEnd, StreamStats, TransportEvent};
+use tokio::time::sleep;
 
 use crate::stream_pipe::Hub;
 use crate::stream_support::{ByHand, Node, config, framed};
@@ -80,6 +83,48 @@ async fn random_bytes_end_the_link_and_nothing_else() {
         drop(two);
         assert_eq!(one.message(link).await, "good", "round {round}");
         one.down(2).await;
+    }
+}
+
+/// A bit of a length may flip, and what follows is then all swallowed by one frame that never ends.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_goes_on_inside_of_one_frame_is_taken_for_gone() {
+    let hub = Hub::default();
+    let mut one = Node::start(&hub, config(1, &[2]));
+    let mut two = ByHand::link(&hub, 2, 1).await;
+    one.up(2).await;
+    let mut longer = framed(GroupId(0), 0, b"hello");
+    longer[2] ^= 1 << 4;
+    two.write(&longer).await;
+    let silent = one.event(end_of_link);
+    let chatter = async {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            two.write(&framed(GroupId(0), 0, b"and so on")).await;
+        }
+    };
+    let limit = sleep(Duration::from_secs(3600));
+    let why = tokio::select! {
+        why = silent => Some(why),
+        () = chatter => None,
+        () = limit => None,
+    };
+    assert_eq!(why, Some(LinkEnd::Silent(Duration::from_secs(15))));
+}
+
+/// A large message on a slow link is heard as long as its frames end in time.
+#[tokio::test(start_paused = true)]
+async fn a_slow_frame_is_waited_for() {
+    let hub = Hub::default();
+    let mut one = Node::start(&hub, config(1, &[2]));
+    let mut two = ByHand::link(&hub, 2, 1).await;
+    let link = one.up(2).await;
+    for _ in 0..10 {
+        for part in framed(GroupId(0), 0, &[7; 120_000]).chunks(10_000) {
+            sleep(Duration::from_millis(700)).await;
+            two.write(part).await;
+        }
+        assert_eq!(one.message(link).await.len(), 120_000);
     }
 }
 
