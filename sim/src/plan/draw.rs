@@ -78,10 +78,7 @@ impl Plan {
                 padding: one_of(rng, &[1, 1, 8, 100]),
             },
             burst,
-            think: one_of(
-                rng,
-                &[ms(0, 2), ms(0, 5), ms(0, 10), ms(0, 20), ms(1, 50)],
-            ),
+            think: one_of(rng, &[ms(0, 2), ms(0, 5), ms(0, 10), ms(0, 20), ms(1, 50)]),
             patience: one_of(rng, &[ms(50, 300), ms(300, 1_500)]),
             lost_answers_per_million: sometimes(rng, 100_000),
         };

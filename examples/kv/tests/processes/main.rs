@@ -240,19 +240,15 @@ fn main() -> ExitCode {
 }
 
 fn trials(settings: Settings) -> Vec<Trial> {
-    // Nodes that can have a planted bug are not those that anybody uses: there are other trials then.
-    if cfg!(feature = "planted") {
-        let teeth = TEETH.iter();
-        let bite = |tooth: &'static Tooth| move || teeth::bite(tooth, settings);
-        return teeth
-            .map(|tooth| Trial::ignorable_test(tooth.name, bite(tooth)))
-            .collect();
-    }
     let run = |spec: &'static Spec| move || one(spec, settings);
-    let trials = TRIALS.iter();
-    trials
-        .map(|spec| Trial::ignorable_test(spec.name, run(spec)))
-        .collect()
+    let bite = |tooth: &'static Tooth| move || teeth::bite(tooth, settings);
+    let usual = TRIALS
+        .iter()
+        .map(|spec| Trial::ignorable_test(spec.name, run(spec)));
+    let teeth = TEETH
+        .iter()
+        .map(|tooth| Trial::ignorable_test(tooth.name, bite(tooth)));
+    usual.chain(teeth).collect()
 }
 
 /// Ctrl-C and SIGTERM end a trial as a failure does.

@@ -1,10 +1,11 @@
-//! Would the judge notice? Nodes with a planted bug, which a trial must find wrong: only with the
-//! feature `planted`, and then instead of all other trials.
+//! Would the judge notice? Nodes with a planted bug, which a trial must find wrong.
+
+use std::sync::atomic::Ordering;
 
 use libtest_mimic::{Completion, Failed};
 
 use crate::plan::Kind;
-use crate::trial::{self, Place, Settings, Spec};
+use crate::trial::{self, INTERRUPTED, Place, Settings, Spec};
 use crate::{FAILED_SYNC, machine};
 
 /// How often it is tried: a bug needs its moment.
@@ -67,6 +68,9 @@ pub(crate) fn bite(tooth: &Tooth, settings: Settings) -> Result<Completion, Fail
         && let Err(why) = machine::may_trace()
     {
         return Ok(Completion::ignored_with(why));
+    }
+    if INTERRUPTED.load(Ordering::Relaxed) {
+        return Err("interrupted".into());
     }
     let mut told = Vec::new();
     for attempt in 0..ATTEMPTS {
