@@ -338,13 +338,24 @@ impl Node {
         }
     }
 
-    /// Whether `generation` is the one that `from` has always had; learns it on first contact.
-    pub(crate) fn recognise(&mut self, from: NodeId, generation: Generation) -> bool {
+    /// Whether `generation` is the one that `from` has always had; learns it on first contact. One
+    /// that has another is told so if that is to be `answered`.
+    pub(crate) fn recognise(
+        &mut self,
+        from: NodeId,
+        generation: Generation,
+        answered: bool,
+    ) -> bool {
         match self.known.binary_search_by_key(&from, |(node, _)| *node) {
             Ok(place) => {
                 let known = self.known[place].1;
                 if known != generation {
                     self.meet_stranger(from, known, generation);
+                    if answered {
+                        // Rests on nothing of ours that is not durable: it repeats what the peer
+                        // once said.
+                        self.send_now(from, Body::Stranger { known });
+                    }
                 }
                 known == generation
             }
@@ -364,8 +375,6 @@ impl Node {
             self.strangers.push((peer, seen));
             self.detail(Detail::Amnesia { peer, known, seen });
         }
-        // Rests on nothing of ours that is not durable: it repeats what the peer once said.
-        self.send_now(peer, Body::Stranger { known });
     }
 
     /// When a follower whose leader falls silent stands for election: drawn anew for each term and

@@ -328,14 +328,16 @@ impl Machine for Raft {
         if self.node.stopped || !meant || !message.is_plausible() {
             return self.node.drop_message();
         }
-        if !self.node.recognise(from, message.generation) {
+        // Not answered in kind: two that are strangers to each other would go on without end.
+        let answered = !matches!(message.body, Body::Stranger { .. });
+        if !self.node.recognise(from, message.generation, answered) {
             return self.node.drop_message();
         }
         match message.body {
             // The two of steady use, without a detour.
             Body::Append(append) if message.term == self.node.term => {
                 if let Some((follower, node)) = self.follow(from, message.term) {
-                    follower.on_append(node, from, append);
+                    follower.on_append(node, append);
                 }
             }
             Body::Appended { matched, round } if message.term == self.node.term => {
