@@ -33,6 +33,14 @@ pub(crate) enum Note {
     },
     /// The snapshot that the state machine restarts from is current on disk.
     Installed(LogIndex),
+    /// The leader of this term may be told that its log parts from this one before the place `asked`.
+    Refused {
+        term: Term,
+        asked: LogIndex,
+        hint: Position,
+    },
+    /// A leader of an earlier term may be told of this one.
+    Deposed { term: Term, leader: NodeId },
     /// A leader of this term may be told how much of a snapshot is here.
     Staged {
         term: Term,
@@ -238,6 +246,18 @@ impl Node {
         if !self.stopped {
             self.stopped = true;
             self.tell(LogEvent::Stopped(FailStop { rule, evidence }));
+        }
+    }
+
+    /// Tells a leader of an earlier term of this one, once that is durable: one word for all that
+    /// it says until then, or a disk that hangs would gather them.
+    pub(crate) fn depose(&mut self, leader: NodeId) {
+        let told = Note::Deposed {
+            term: self.term,
+            leader,
+        };
+        if !self.outbox.notes_mut().any(|note| *note == told) {
+            self.outbox.note_after(told);
         }
     }
 
