@@ -73,7 +73,7 @@ impl Follower {
     }
 
     /// Entries of the leader (Raft figure 2, `AppendEntries`, receiver).
-    pub(crate) fn on_append(&mut self, node: &mut Node, from: NodeId, append: Append) {
+    pub(crate) fn on_append(&mut self, node: &mut Node, append: Append) {
         self.asked |= append.entries.is_empty() || append.round > self.round;
         self.hear(node, append.round);
         let before = append.entries.first().previous();
@@ -86,7 +86,7 @@ impl Follower {
         };
         let fits = before < base || node.log.term_at(before) == Some(append.before);
         if !fits && !planted!(node, AppendUnchecked) {
-            return self.refuse(node, from, before, append.before);
+            return self.refuse(node, before, append.before);
         }
         if before > node.log.last() {
             return;
@@ -111,20 +111,41 @@ impl Follower {
         self.ack = self.ack.max(Some(verified));
     }
 
-    fn refuse(&self, node: &mut Node, from: NodeId, asked: LogIndex, term: Term) {
+    fn refuse(&self, node: &mut Node, asked: LogIndex, term: Term) {
         let hint = node.log.last_at_most(asked, term);
-        let conflict = Body::Conflict {
+        if self.settled {
+            return self.conflict(node, asked, hint);
+        }
+        let latest = Note::Refused {
+            term: node.term,
             asked,
             hint,
-            round: self.round,
         };
-        if self.settled {
-            // Safe while writes run: the term is durable, and what the log holds or lacks is said to
-            // find where the logs part, not promised.
-            node.send_now(from, conflict);
-        } else {
-            node.send(from, conflict);
+        // The latest stands for all: a disk that hangs would gather them.
+        let mut notes = node.outbox.notes_mut();
+        let earlier =
+            notes.find(|note| matches!(note, Note::Refused { term, .. } if *term == node.term));
+        if let Some(earlier) = earlier {
+            *earlier = latest;
+            return;
         }
+        drop(notes);
+        node.outbox.note_after(latest);
+    }
+
+    /// Says that the leader's log parts from this one before the place `asked`.
+    pub(crate) fn conflict(&self, node: &mut Node, asked: LogIndex, hint: Position) {
+        let Some(leader) = node.leader else { return };
+        // Safe while writes run: the term is durable, and what the log holds or lacks is said to
+        // find where the logs part, not promised.
+        node.send_now(
+            leader,
+            Body::Conflict {
+                asked,
+                hint,
+                round: self.round,
+            },
+        );
     }
 
     /// Appends what is new, and truncates only where an entry really is another one: a shorter or

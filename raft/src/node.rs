@@ -33,6 +33,14 @@ pub(crate) enum Note {
     },
     /// The snapshot that the state machine restarts from is current on disk.
     Installed(LogIndex),
+    /// The leader of this term may be told that its log parts from this one before the place `asked`.
+    Refused {
+        term: Term,
+        asked: LogIndex,
+        hint: Position,
+    },
+    /// A leader of an earlier term may be told of this one.
+    Deposed { term: Term, leader: NodeId },
     /// A leader of this term may be told how much of a snapshot is here.
     Staged {
         term: Term,
@@ -241,6 +249,18 @@ impl Node {
         }
     }
 
+    /// Tells a leader of an earlier term of this one, once that is durable: one word for all that
+    /// it says until then, or a disk that hangs would gather them.
+    pub(crate) fn depose(&mut self, leader: NodeId) {
+        let told = Note::Deposed {
+            term: self.term,
+            leader,
+        };
+        if !self.outbox.notes_mut().any(|note| *note == told) {
+            self.outbox.note_after(told);
+        }
+    }
+
     // Durable state.
 
     pub(crate) fn write_state(&mut self) {
@@ -338,13 +358,24 @@ impl Node {
         }
     }
 
-    /// Whether `generation` is the one that `from` has always had; learns it on first contact.
-    pub(crate) fn recognise(&mut self, from: NodeId, generation: Generation) -> bool {
+    /// Whether `generation` is the one that `from` has always had; learns it on first contact. One
+    /// that has another is told so if that is to be `answered`.
+    pub(crate) fn recognise(
+        &mut self,
+        from: NodeId,
+        generation: Generation,
+        answered: bool,
+    ) -> bool {
         match self.known.binary_search_by_key(&from, |(node, _)| *node) {
             Ok(place) => {
                 let known = self.known[place].1;
                 if known != generation {
                     self.meet_stranger(from, known, generation);
+                    if answered {
+                        // Rests on nothing of ours that is not durable: it repeats what the peer
+                        // once said.
+                        self.send_now(from, Body::Stranger { known });
+                    }
                 }
                 known == generation
             }
@@ -364,8 +395,6 @@ impl Node {
             self.strangers.push((peer, seen));
             self.detail(Detail::Amnesia { peer, known, seen });
         }
-        // Rests on nothing of ours that is not durable: it repeats what the peer once said.
-        self.send_now(peer, Body::Stranger { known });
     }
 
     /// When a follower whose leader falls silent stands for election: drawn anew for each term and

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use synod_core::{
-    Envelope, Instant, Link, LoadId, LogCommand, LogLoad, LogLoaded, LogRecord, Machine, NodeId,
-    Output, Rejected, Role as Part, Ticket, Wake, WriteId,
+    Envelope, Instant, Link, LoadId, LogCommand, LogIndex, LogLoad, LogLoaded, LogRecord, Machine,
+    NodeId, Output, Rejected, Role as Part, Ticket, Wake, WriteId,
 };
 use synod_quorum::Verdict;
 
@@ -14,7 +14,7 @@ use crate::forward::Forwards;
 use crate::leader::Leader;
 use crate::node::{Node, Note};
 use crate::planted::planted;
-use crate::{Body, Event, Message, Term};
+use crate::{Body, Event, Message, Round, Term};
 
 mod dispatch;
 
@@ -176,13 +176,32 @@ impl Raft {
                     let verdict = candidate.record(self.node.config.id, true);
                     self.count_votes(verdict);
                 }
+                (Note::Deposed { term, leader }, _) if term == self.node.term => {
+                    // Safe while other writes run: the term was written before.
+                    let body = Body::Appended {
+                        matched: LogIndex::START,
+                        round: Round(0),
+                    };
+                    self.node.send_now(leader, body);
+                }
+                (Note::Refused { term, asked, hint }, Role::Follower(follower))
+                    if term == self.node.term =>
+                {
+                    follower.conflict(&mut self.node, asked, hint);
+                }
                 (Note::Staged { term, id, offset }, Role::Follower(follower))
                     if term == self.node.term =>
                 {
                     follower.got(&mut self.node, id, offset);
                 }
                 // Of a role or term that is over.
-                (Note::Voted(_) | Note::Staged { .. }, _) => {}
+                (
+                    Note::Voted(_)
+                    | Note::Refused { .. }
+                    | Note::Deposed { .. }
+                    | Note::Staged { .. },
+                    _,
+                ) => {}
             }
         }
         if stored > Some(self.node.commit)
@@ -328,14 +347,16 @@ impl Machine for Raft {
         if self.node.stopped || !meant || !message.is_plausible() {
             return self.node.drop_message();
         }
-        if !self.node.recognise(from, message.generation) {
+        // Not answered in kind: two that are strangers to each other would go on without end.
+        let answered = !matches!(message.body, Body::Stranger { .. });
+        if !self.node.recognise(from, message.generation, answered) {
             return self.node.drop_message();
         }
         match message.body {
             // The two of steady use, without a detour.
             Body::Append(append) if message.term == self.node.term => {
                 if let Some((follower, node)) = self.follow(from, message.term) {
-                    follower.on_append(node, from, append);
+                    follower.on_append(node, append);
                 }
             }
             Body::Appended { matched, round } if message.term == self.node.term => {

@@ -121,7 +121,13 @@ impl Leader {
         self.due = true;
         let peer = &mut self.peers[place];
         peer.load = None;
-        let Mode::Snapshot { id, offset, .. } = peer.mode else {
+        let Mode::Snapshot {
+            id,
+            offset,
+            waiting,
+            ..
+        } = peer.mode
+        else {
             return;
         };
         match answer {
@@ -140,6 +146,8 @@ impl Leader {
                     })),
                 );
             }
+            // The answer to an earlier piece came while this one was read: what it asks for is next.
+            Some((meta, ..)) if meta.id == id && !waiting => {}
             // Another snapshot has taken its place.
             Some(_) | None => {
                 peer.become_probe(peer.matched.next());
@@ -222,9 +230,14 @@ fn send_empty(node: &mut Node, peer: &mut Peer, round: Round) {
             round,
         },
     );
-    // A probe is under way wherever it asks: another before it is answered would be answered, too,
-    // and the two would go on without end.
-    if at == peer.next.previous() || matches!(peer.mode, Mode::Probe { .. }) {
+    if let Mode::Probe { .. } = peer.mode {
+        // A probe is about the place where it asks: the refusal of another would count for nothing,
+        // and while reads go on, what is asked is never given up as lost.
+        peer.next = at.next();
+    }
+    if at == peer.next.previous() {
+        // Under way until it is answered: another before that would be answered, too, and the two
+        // would go on without end.
         peer.sent(at, 0);
     }
 }

@@ -45,11 +45,7 @@ impl Raft {
             Body::Append(_) | Body::Snapshot(_) if stale => {
                 // Answered, not dropped: an old leader, or one behind this node's term, must learn
                 // of it, or the two would ignore each other for ever.
-                let body = Body::Appended {
-                    matched: synod_core::LogIndex::START,
-                    round: Round(0),
-                };
-                self.node.send(from, body);
+                self.node.depose(from);
             }
             Body::Propose {
                 life,
@@ -137,7 +133,7 @@ impl Raft {
             }
             Body::Append(append) => {
                 if let Some((follower, node)) = self.follow(from, term) {
-                    follower.on_append(node, from, append);
+                    follower.on_append(node, append);
                 }
             }
             Body::Snapshot(piece) => {

@@ -12,6 +12,7 @@ mod cluster;
 mod codec;
 mod elections;
 mod far;
+mod feed;
 mod found;
 mod golden;
 mod limits;

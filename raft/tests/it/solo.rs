@@ -177,6 +177,12 @@ impl Solo {
         sent.into_iter().map(|(to, m)| (to.0, m.body)).collect()
     }
 
+    /// What was sent to one peer since the last look.
+    pub(crate) fn take_to(&mut self, peer: u64) -> Vec<Body> {
+        let sent = self.take().into_iter().filter(|(to, _)| *to == peer);
+        sent.map(|(_, body)| body).collect()
+    }
+
     pub(crate) fn take_messages(&mut self) -> Vec<(NodeId, Message)> {
         std::mem::take(&mut self.sent)
     }
