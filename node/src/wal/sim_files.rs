@@ -21,6 +21,7 @@
 //! ```
 
 mod inode;
+mod outcomes;
 mod world;
 
 use alloc::boxed::Box;
@@ -33,6 +34,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use synod_core::Rng;
 
 use super::file::{File, Files, Held};
+pub use outcomes::Moment;
 pub use world::{Fault, Operation};
 use world::{InodeId, World};
 
