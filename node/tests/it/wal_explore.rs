@@ -54,7 +54,10 @@ struct Explorer<'a> {
 impl Explorer<'_> {
     /// Adds what is new.
     fn add(&mut self, ends: &mut Vec<End>, end: End) {
-        if self.seen.insert((end.files.fingerprint(), end.low, end.high)) {
+        if self
+            .seen
+            .insert((end.files.fingerprint(), end.low, end.high))
+        {
             ends.push(end);
         }
     }
@@ -185,7 +188,12 @@ impl Explorer<'_> {
             hole[at] = old[at];
             garbage[at] = !new[at];
             let short = cut[..at.max(len)].to_vec();
-            for (torn, what) in [(cut, "cut"), (short, "short"), (hole, "old"), (garbage, "bad")] {
+            for (torn, what) in [
+                (cut, "cut"),
+                (short, "short"),
+                (hole, "old"),
+                (garbage, "bad"),
+            ] {
                 let files = files.fork().kill();
                 files.put(&next.name, &torn);
                 let torn = End {
@@ -236,7 +244,12 @@ fn explore(workload: &Workload, bounds: Bounds, plant: Option<Plant>) -> Result<
         let attempted = acknowledged + batch.len();
         let written = engine.write(batch.clone());
         written.map_err(|error| format!("batch {number}: {error}"))?;
-        note(&mut explorer, &format!("batch {number}"), acknowledged, attempted)?;
+        note(
+            &mut explorer,
+            &format!("batch {number}"),
+            acknowledged,
+            attempted,
+        )?;
         acknowledged = attempted;
         engine.collect().map_err(|error| error.to_string())?;
         let step = format!("collecting after batch {number}");
@@ -322,7 +335,10 @@ fn everything() -> Workload {
         vec![stage(Lane::Taken, 4, 0, "taken")],
         vec![activate(4, 5, OldLog::Keep)],
         vec![compact(4), put(6, 2, &[3000, 900])],
-        vec![stage(Lane::Received, 9, 0, "far"), activate(9, 3, OldLog::Replace)],
+        vec![
+            stage(Lane::Received, 9, 0, "far"),
+            activate(9, 3, OldLog::Replace),
+        ],
         vec![put(10, 3, &[10])],
     ])
 }
@@ -331,7 +347,10 @@ fn everything() -> Workload {
 fn little() -> Workload {
     Workload::of(vec![
         vec![state("vote 1"), put(1, 1, &[10])],
-        vec![stage(Lane::Received, 1, 0, "abc"), activate(1, 3, OldLog::Keep)],
+        vec![
+            stage(Lane::Received, 1, 0, "abc"),
+            activate(1, 3, OldLog::Keep),
+        ],
         vec![compact(1), put(2, 1, &[10])],
     ])
 }
@@ -349,4 +368,3 @@ fn no_crashes_of_three_lives_lose_anything_acknowledged() {
     let visited = explore(&little(), &[4, 2, 1], None).unwrap();
     println!("{visited:?} {:?}", begin.elapsed());
 }
-

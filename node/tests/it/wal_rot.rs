@@ -23,7 +23,11 @@ pub(crate) enum Outcome {
     Refused(StorageError),
 }
 
-pub(crate) fn look(files: &SimFiles, workload: &Workload, plant: Option<Plant>) -> Result<Outcome, String> {
+pub(crate) fn look(
+    files: &SimFiles,
+    workload: &Workload,
+    plant: Option<Plant>,
+) -> Result<Outcome, String> {
     let all = workload.images.len() - 1;
     let (engine, report) = match open(files, plant) {
         Ok(opened) => opened,

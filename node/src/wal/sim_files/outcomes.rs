@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::sync::Mutex;
 
-use super::world::{Operation, World};
 use super::SimFiles;
+use super::world::{Operation, World};
 
 /// Files as they were before an operation that changes something: where a crash makes a difference.
 #[derive(Clone, Debug)]

@@ -107,6 +107,19 @@ impl World {
         }
     }
 
+    /// The same on an open file, by the name that it has now.
+    pub(super) fn attempt_on(
+        &mut self,
+        life: u64,
+        kind: &'static str,
+        inode: InodeId,
+    ) -> io::Result<()> {
+        let mut names = self.names.iter();
+        let name = names.find(|(_, id)| **id == inode);
+        let name = name.map_or_else(|| "removed".to_string(), |(name, _)| name.clone());
+        self.attempt(life, kind, &name)
+    }
+
     pub(super) const fn is_alive(&self, life: u64) -> bool {
         self.life == life && !self.crashed
     }
