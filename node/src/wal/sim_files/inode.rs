@@ -174,23 +174,25 @@ impl Inode {
             if len != self.stored.len() && !self.resized {
                 continue;
             }
-            let mut base = self.clone();
-            base.stored.resize(len, 0);
-            let matters = |sector: &usize| {
-                let mut one = base.clone();
-                one.store(*sector);
-                one.stored != base.stored
+            let mut base = self.stored.clone();
+            base.resize(len, 0);
+            let place = |sector: &usize| {
+                let begin = sector * SECTOR;
+                let end = (begin + SECTOR).min(self.seen.len()).min(len);
+                begin.min(end)..end
             };
-            let sectors: Vec<usize> = self.dirty.keys().copied().filter(matters).collect();
-            let part = sectors.len().div_ceil(parts).max(1);
-            let groups: Vec<&[usize]> = sectors.chunks(part).collect();
+            let differs = |place: &Range<usize>| base[place.clone()] != self.seen[place.clone()];
+            let places: Vec<_> = self.dirty.keys().map(place).filter(differs).collect();
+            let part = places.len().div_ceil(parts).max(1);
+            let groups: Vec<&[Range<usize>]> = places.chunks(part).collect();
             for kept in 0..1_u32 << groups.len() {
                 let mut end = base.clone();
                 let groups = groups.iter().enumerate();
                 let kept = groups.filter(|(at, _)| kept >> at & 1 == 1);
-                kept.flat_map(|(_, group)| group.iter())
-                    .for_each(|sector| end.store(*sector));
-                left.insert(end.stored);
+                for place in kept.flat_map(|(_, group)| group.iter()) {
+                    end[place.clone()].copy_from_slice(&self.seen[place.clone()]);
+                }
+                left.insert(end);
             }
         }
         left
