@@ -620,3 +620,34 @@ fn a_start_checks_the_contents_of_a_snapshot_only_while_it_is_received() {
         (format!("sim/{SNAPSHOT}"), piece)
     );
 }
+
+/// A whole piece with a right checksum that another group wrote is none of this snapshot.
+#[test]
+fn a_piece_of_another_group_is_refused_when_it_is_read() {
+    let files = SimFiles::new(1);
+    let (mut engine, _) = open(&files, None).unwrap();
+    let meta = SnapshotMeta {
+        id: id(9),
+        stamp: Stamp::of(1),
+        config: Bytes::new(),
+        size: 3,
+    };
+    let log = OldLog::Keep;
+    let batch = [staged(9, 0, "abc"), LogRecord::Activate { meta, log }];
+    write(&mut engine, batch);
+    let bytes = files.contents(SNAPSHOT);
+    let piece = frames(&bytes)[1].clone();
+    let mut strange = BytesMut::from(&bytes[..piece.start]);
+    write_frame(GroupId(5), &mut strange, |out| {
+        out.extend_from_slice(&bytes[piece.start + 17..piece.end]);
+    });
+    let load = LogLoad::Snapshot {
+        id: id(9),
+        offset: 0,
+        max_bytes: 3,
+    };
+    assert!(engine.reader().load(&load).unwrap().is_some());
+    files.put(SNAPSHOT, &strange);
+    let here = (format!("sim/{SNAPSHOT}"), piece.start as u64);
+    assert_eq!(damage(engine.reader().load(&load)), here);
+}
