@@ -331,3 +331,6 @@ impl Catalog {
 fn own(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
+
+#[cfg(test)]
+mod tests;

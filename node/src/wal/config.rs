@@ -191,6 +191,29 @@ mod tests {
 
     #[test]
     fn the_defaults_pass_their_own_check() {
-        assert_eq!(WalConfig::builder().build(), Ok(WalConfig::default()));
+        let config = WalConfig::default();
+        assert_eq!(WalConfig::builder().build(), Ok(config.clone()));
+        let values = (config.group(), config.segment_bytes(), config.tail_bytes());
+        assert_eq!(values, (GroupId(0), 64 << 20, 16 << 20));
+    }
+
+    #[test]
+    fn the_limits_themselves_are_allowed() {
+        for segment in [4096, 4 << 30] {
+            let built = WalConfig::builder().segment_bytes(segment).build();
+            assert_eq!(built.map(|config| config.segment_bytes()), Ok(segment));
+        }
+        for segment in [4095, (4 << 30) + 1] {
+            let built = WalConfig::builder().segment_bytes(segment).build();
+            assert!(built.is_err(), "{segment}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_stays_when_something_else_is() {
+        let builder = WalConfig::builder().group(GroupId(3)).segment_bytes(5000);
+        let config = builder.tail_bytes(7).build();
+        let values = config.map(|set| (set.group(), set.segment_bytes(), set.tail_bytes()));
+        assert_eq!(values, Ok((GroupId(3), 5000, 7)));
     }
 }

@@ -419,14 +419,12 @@ impl Engine {
 }
 
 /// A secret for a segment's records.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "any 32 of its bits will do"
+)]
 pub(super) fn salt(dir: &Dir) -> u32 {
-    let bits = dir.random();
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "any 32 of its bits will do"
-    )]
-    let salt = (bits ^ (bits >> 32)) as u32;
-    salt
+    dir.random() as u32
 }
 
 impl Drop for Engine {

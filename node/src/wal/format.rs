@@ -379,10 +379,9 @@ pub(super) fn record_size(record: &LogRecord) -> usize {
     }
 }
 
-/// Sets our own records apart from those of core, which count up from 1.
-const OWN: u8 = 0x80;
-const PART: u8 = OWN | 2;
-const STAGED: u8 = OWN | 4;
+/// With the highest bit, which sets our own records apart from those of core: those count up from 1.
+const PART: u8 = 0x82;
+const STAGED: u8 = 0x84;
 
 impl Encode for Stored {
     fn encode(&self, out: &mut BytesMut) {

@@ -83,7 +83,7 @@ pub(super) fn recover(dir: Dir, config: WalConfig) -> Result<(Engine, OpenReport
     let mut report = OpenReport {
         created: chain.is_empty(),
         segments: chain.len() as u64,
-        watermark_lost: mark == Mark::Unreadable || (mark == Mark::Absent && !chain.is_empty()),
+        watermark_lost: !chain.is_empty() && !matches!(mark, Mark::At { .. }),
         ..OpenReport::default()
     };
     let mut found = if chain.is_empty() {
@@ -101,6 +101,13 @@ pub(super) fn recover(dir: Dir, config: WalConfig) -> Result<(Engine, OpenReport
     check_complete(&dir, &chain, &found.catalog)?;
     check_snapshots(&dir, &inventory, &found.catalog, report.repaired.as_ref())?;
     let (snapshot, staged) = open_snapshots(&dir, owner, &found.catalog)?;
+    // One of another log, or of a beginning that came to nothing, is of no use.
+    let mark = match report.created || report.watermark_lost {
+        true => Mark::Unreadable,
+        false => mark,
+    };
+    // Before the segment gets its name: what makes that durable makes the name of this file so, too.
+    let mut watermark = Watermark::resume(&dir, owner.group, owner.log, mark)?;
     let tail = Tail::begin(&dir, &config, &header, &bytes)?;
     if let Some((file, end)) = &found.last {
         // Only gives back room; if it took the place of this file, nobody sees it.
@@ -109,12 +116,6 @@ pub(super) fn recover(dir: Dir, config: WalConfig) -> Result<(Engine, OpenReport
     for seq in older {
         dir.remove(&FileName::Segment(seq).to_string())?;
     }
-    // One of another log, or of a beginning that came to nothing, is of no use.
-    let mark = match report.created || report.watermark_lost {
-        true => Mark::Unreadable,
-        false => mark,
-    };
-    let mut watermark = Watermark::resume(&dir, owner.group, owner.log, mark)?;
     watermark.advance(header.kept)?;
 
     let mut segments: BTreeMap<_, _> = found.segments;

@@ -120,3 +120,6 @@ fn short(what: &str, len: usize) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

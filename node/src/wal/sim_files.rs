@@ -21,6 +21,7 @@
 //! ```
 
 mod inode;
+mod outcomes;
 mod world;
 
 use alloc::boxed::Box;
@@ -33,6 +34,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use synod_core::Rng;
 
 use super::file::{File, Files, Held};
+pub use outcomes::Moment;
 pub use world::{Fault, Operation};
 use world::{InodeId, World};
 
@@ -164,10 +166,9 @@ impl SimFiles {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file(&self, name: &str, inode: InodeId) -> Arc<dyn File> {
+    fn file(&self, inode: InodeId) -> Arc<dyn File> {
         Arc::new(SimFile {
             files: self.clone(),
-            name: name.to_string(),
             inode,
         })
     }
@@ -189,7 +190,7 @@ impl Files for SimFiles {
         world.attempt(self.life, "create", name)?;
         let inode = world.create(name);
         drop(world);
-        Ok(self.file(name, inode))
+        Ok(self.file(inode))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -197,7 +198,7 @@ impl Files for SimFiles {
         world.attempt(self.life, "open", name)?;
         let inode = world.find(name)?;
         drop(world);
-        Ok(self.file(name, inode))
+        Ok(self.file(inode))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -251,7 +252,6 @@ impl Drop for SimLock {
 #[derive(Debug)]
 struct SimFile {
     files: SimFiles,
-    name: String,
     inode: InodeId,
 }
 
@@ -264,19 +264,19 @@ impl SimFile {
 impl File for SimFile {
     fn size(&self) -> io::Result<u64> {
         let mut world = self.world();
-        world.attempt(self.files.life, "size", &self.name)?;
+        world.attempt_on(self.files.life, "size", self.inode)?;
         Ok(world.inode(self.inode).size())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut world = self.world();
-        world.attempt(self.files.life, "read", &self.name)?;
+        world.attempt_on(self.files.life, "read", self.inode)?;
         Ok(world.inode(self.inode).read(buffer, offset))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut world = self.world();
-        let failed = world.attempt(self.files.life, "write", &self.name);
+        let failed = world.attempt_on(self.files.life, "write", self.inode);
         let room = world.room(self.inode, offset);
         // A write that fails has done a part of its work.
         let fits = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
@@ -295,14 +295,14 @@ impl File for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut world = self.world();
-        world.attempt(self.files.life, "set_len", &self.name)?;
+        world.attempt_on(self.files.life, "set_len", self.inode)?;
         world.inode(self.inode).set_len(len);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut world = self.world();
-        let attempted = world.attempt(self.files.life, "sync", &self.name);
+        let attempted = world.attempt_on(self.files.life, "sync", self.inode);
         match attempted {
             Ok(()) => world.inode(self.inode).sync(),
             Err(_) if world.is_alive(self.files.life) => world.fail_sync(self.inode),

@@ -90,7 +90,8 @@ impl Suspect {
         let mut at = scan.place();
         while at < end {
             let piece = file.read(at, PIECE + RECORD_HEADER)?;
-            let heads = piece.len().saturating_sub(RECORD_HEADER - 1);
+            // A record is longer than its header.
+            let heads = piece.len().saturating_sub(RECORD_HEADER);
             for offset in 0..heads.min(PIECE) {
                 if self.looks_like(&piece[offset..offset + RECORD_HEADER])
                     && let Some(head) = self.whole(file, at + offset as u64, scan.size())?

@@ -37,6 +37,8 @@ mod stream_trace;
 mod wal_conform;
 mod wal_crash;
 mod wal_disk;
+mod wal_exact;
+mod wal_explore;
 mod wal_loads;
 mod wal_plants;
 mod wal_rot;

@@ -13,7 +13,7 @@ use crate::wal_crash::Story;
 use crate::wal_support::{Dump, Progress, Workload, open, prefix};
 
 /// What opening and reading everything came to.
-enum Outcome {
+pub(crate) enum Outcome {
     Same,
     /// Less than everything, and whether a repair was reported.
     Prefix {
@@ -23,7 +23,11 @@ enum Outcome {
     Refused(StorageError),
 }
 
-fn look(files: &SimFiles, workload: &Workload, plant: Option<Plant>) -> Result<Outcome, String> {
+pub(crate) fn look(
+    files: &SimFiles,
+    workload: &Workload,
+    plant: Option<Plant>,
+) -> Result<Outcome, String> {
     let all = workload.images.len() - 1;
     let (engine, report) = match open(files, plant) {
         Ok(opened) => opened,
@@ -47,7 +51,7 @@ fn look(files: &SimFiles, workload: &Workload, plant: Option<Plant>) -> Result<O
 }
 
 /// The damage is named where it is: at the flipped byte or at the beginning of what holds it.
-fn names(error: &StorageError, name: &str, offset: u64) -> bool {
+pub(crate) fn names(error: &StorageError, name: &str, offset: u64) -> bool {
     match error {
         StorageError::Corrupt {
             place,

@@ -66,6 +66,21 @@ impl Workload {
         workload
     }
 
+    /// These batches and no others.
+    pub(crate) fn of(batches: Vec<Vec<LogRecord>>) -> Self {
+        let mut images = vec![LogImage::new()];
+        for record in batches.iter().flatten() {
+            let mut image = images.last().unwrap().clone();
+            image.apply(record.clone()).unwrap();
+            images.push(image);
+        }
+        Self {
+            batches: batches.into_iter().map(Batch::from_iter).collect(),
+            dumps: vec![OnceCell::new(); images.len()],
+            images,
+        }
+    }
+
     /// Writes all batches; says how many records were acknowledged, and how many attempted.
     pub(crate) fn run(&self, engine: &mut Engine) -> Progress {
         let mut progress = Progress {

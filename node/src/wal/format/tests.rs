@@ -128,7 +128,12 @@ fn a_part_of_a_put_has_golden_bytes() {
 
 #[test]
 fn names_read_back_and_others_are_left_alone() {
-    for name in [FileName::Segment(Seq(0x1f)), FileName::Snapshot(Serial(2))] {
+    for name in [
+        FileName::Segment(Seq(0x1f)),
+        FileName::Snapshot(Serial(2)),
+        FileName::Segment(Seq(NUMBER_MAX)),
+        FileName::Unfinished,
+    ] {
         assert_eq!(FileName::parse(&name.to_string()), Some(name));
     }
     for name in [
@@ -137,6 +142,7 @@ fn names_read_back_and_others_are_left_alone() {
         "notes.txt",
         "log-000000000000001F.wal",
         "log-ffffffffffffffff.wal",
+        "log-4000000000000001.wal",
         "snapshot-ffffffffffffffff.dat",
         "lock",
     ] {
@@ -168,12 +174,16 @@ fn numbers_that_cannot_be_counted_on_from_are_refused() {
         why: "number out of range",
     });
     assert_eq!(read(header(5, 4, 3)), Ok(()));
+    assert_eq!(read(header(5, NUMBER_MAX, 3)), Ok(()));
+    assert_eq!(read(header(5, 4, NUMBER_MAX)), Ok(()));
     for (first, kept, seq) in [
         (0, 0, 1),
         (5, 3, 1),
         (u64::MAX, u64::MAX, 1),
         (5, 1 << 63, 1),
+        (5, NUMBER_MAX + 1, 1),
         (5, 4, u64::MAX),
+        (5, 4, NUMBER_MAX + 1),
     ] {
         assert_eq!(
             read(header(first, kept, seq)),
@@ -181,4 +191,40 @@ fn numbers_that_cannot_be_counted_on_from_are_refused() {
             "{first} {kept} {seq}"
         );
     }
+}
+
+#[test]
+fn a_header_with_more_behind_it_is_refused() {
+    let mut body = BytesMut::new();
+    body.put_u8(LAYOUT);
+    (1u64, Seq(1)).encode(&mut body);
+    Number(5).encode(&mut body);
+    Number(4).encode(&mut body);
+    1u32.encode(&mut body);
+    Checkpoint::default().encode(&mut body);
+    assert!(SegmentHeader::from_body(body.clone().freeze()).is_ok());
+    body.put_u8(0);
+    let refused = SegmentHeader::from_body(body.freeze());
+    assert_eq!(refused, Err(DecodeError::Trailing { left: 1 }));
+}
+
+#[test]
+fn what_is_known_of_the_length_of_a_record_is_true() {
+    let state = Stored::Log(LogRecord::State(Bytes::from_static(b"four")));
+    let mut bytes = BytesMut::new();
+    write_record(
+        GroupId(0),
+        RecordHead::first(Number(1), 2),
+        &state,
+        &mut bytes,
+    );
+    assert_eq!(bytes.len(), RECORD_HEADER + state.to_bytes().len());
+    assert_eq!(state.size(), 4);
+    let chunk = LogRecord::Stage {
+        lane: Lane::Taken,
+        id: checkpoint().staged[1].map_or_else(|| unreachable!(), |staged| staged.id),
+        offset: 0,
+        chunk: Bytes::from_static(b"seven.."),
+    };
+    assert_eq!(record_size(&chunk), 7);
 }

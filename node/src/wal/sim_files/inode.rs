@@ -1,6 +1,6 @@
 //! One simulated file: what programs see, what is on the disk, and where the two differ.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
@@ -12,7 +12,7 @@ use super::world::Luck;
 /// What a disk writes at once or not at all, unless it tears even that.
 const SECTOR: usize = 512;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Inode {
     seen: Vec<u8>,
     stored: Vec<u8>,
@@ -137,6 +137,65 @@ impl Inode {
                 *stored = byte;
             }
         }
+    }
+
+    pub(super) fn stored(&self) -> &[u8] {
+        &self.stored
+    }
+
+    /// What a loss of power may leave, each once.
+    pub(super) fn power_losses(&self, parts: usize) -> Vec<Self> {
+        let left = self.left(parts).into_iter();
+        left.map(|stored| Self {
+            seen: stored.clone(),
+            stored,
+            ..Self::default()
+        })
+        .collect()
+    }
+
+    /// What a failed sync may leave, each once: what is seen stays, and counts as written.
+    pub(super) fn failed_syncs(&self, parts: usize) -> Vec<Self> {
+        let left = self.left(parts).into_iter();
+        left.map(|stored| Self {
+            seen: self.seen.clone(),
+            stored,
+            ..Self::default()
+        })
+        .collect()
+    }
+
+    /// What may be on the disk after some of the sectors that were to be written are: the old
+    /// length or the new one, and any of the sectors. If there are more than `parts` that make a
+    /// difference, adjacent ones share their fate.
+    fn left(&self, parts: usize) -> BTreeSet<Vec<u8>> {
+        let mut left = BTreeSet::new();
+        for len in [self.stored.len(), self.seen.len()] {
+            if len != self.stored.len() && !self.resized {
+                continue;
+            }
+            let mut base = self.stored.clone();
+            base.resize(len, 0);
+            let place = |sector: &usize| {
+                let begin = sector * SECTOR;
+                let end = (begin + SECTOR).min(self.seen.len()).min(len);
+                begin.min(end)..end
+            };
+            let differs = |place: &Range<usize>| base[place.clone()] != self.seen[place.clone()];
+            let places: Vec<_> = self.dirty.keys().map(place).filter(differs).collect();
+            let part = places.len().div_ceil(parts).max(1);
+            let groups: Vec<&[Range<usize>]> = places.chunks(part).collect();
+            for kept in 0..1_u32 << groups.len() {
+                let mut end = base.clone();
+                let groups = groups.iter().enumerate();
+                let kept = groups.filter(|(at, _)| kept >> at & 1 == 1);
+                for place in kept.flat_map(|(_, group)| group.iter()) {
+                    end[place.clone()].copy_from_slice(&self.seen[place.clone()]);
+                }
+                left.insert(end);
+            }
+        }
+        left
     }
 
     pub(super) fn flip(&mut self, offset: u64, bit: u8) {

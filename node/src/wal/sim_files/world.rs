@@ -3,7 +3,9 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 use core::mem;
+use std::hash::DefaultHasher;
 use std::io;
 
 use synod_core::Rng;
@@ -32,10 +34,10 @@ pub struct Operation {
     pub name: String,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct InodeId(u64);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 enum DirOp {
     Link(String, InodeId),
     Rename(String, String),
@@ -57,6 +59,8 @@ pub(super) struct World {
     faults: BTreeMap<u64, Fault>,
     crashed: bool,
     rng: Rng,
+    /// What was about to change and how everything was before, if that is kept.
+    moments: Option<Vec<(Operation, Self)>>,
 }
 
 impl World {
@@ -73,6 +77,7 @@ impl World {
             faults: BTreeMap::new(),
             crashed: false,
             rng: Rng::new(seed),
+            moments: None,
         }
     }
 
@@ -82,10 +87,15 @@ impl World {
             return Err(io::Error::other("the process has crashed"));
         }
         let number = self.trace.len() as u64;
-        self.trace.push(Operation {
+        let operation = Operation {
             kind,
             name: name.to_string(),
-        });
+        };
+        if self.moments.is_some() && !LOOKS.contains(&kind) {
+            let before = (operation.clone(), self.without_past());
+            self.moments.get_or_insert_default().push(before);
+        }
+        self.trace.push(operation);
         match self.faults.get(&number) {
             None => Ok(()),
             Some(Fault::Crash) => {
@@ -95,6 +105,19 @@ impl World {
             Some(Fault::Fail) => Err(io::Error::other("simulated input/output error")),
             Some(Fault::Full) => Err(io::ErrorKind::StorageFull.into()),
         }
+    }
+
+    /// The same on an open file, by the name that it has now.
+    pub(super) fn attempt_on(
+        &mut self,
+        life: u64,
+        kind: &'static str,
+        inode: InodeId,
+    ) -> io::Result<()> {
+        let mut names = self.names.iter();
+        let name = names.find(|(_, id)| **id == inode);
+        let name = name.map_or_else(|| "removed".to_string(), |(name, _)| name.clone());
+        self.attempt(life, kind, &name)
     }
 
     pub(super) const fn is_alive(&self, life: u64) -> bool {
@@ -271,6 +294,114 @@ impl World {
             }
             DirOp::Remove(name) => _ = self.stored.remove(&name),
         }
+    }
+}
+
+/// The operations that change nothing.
+const LOOKS: [&str; 5] = ["list", "open", "lock", "size", "read"];
+
+/// Everything that may come next, where the rest of this file draws one of it.
+impl World {
+    pub(super) fn keep_moments(&mut self) {
+        self.moments = Some(Vec::new());
+    }
+
+    pub(super) fn take_moments(&mut self) -> Vec<(Operation, Self)> {
+        self.moments.take().unwrap_or_default()
+    }
+
+    fn without_past(&self) -> Self {
+        Self {
+            names: self.names.clone(),
+            stored: self.stored.clone(),
+            pending: self.pending.clone(),
+            inodes: self.inodes.clone(),
+            locks: self.locks.clone(),
+            life: self.life,
+            capacity: self.capacity,
+            trace: Vec::new(),
+            faults: BTreeMap::new(),
+            crashed: self.crashed,
+            rng: self.rng.clone(),
+            moments: None,
+        }
+    }
+
+    /// What a loss of power may leave, each once.
+    pub(super) fn power_losses(&self, parts: usize) -> Vec<Self> {
+        let mut worlds = Vec::new();
+        for names in self.names_left(parts) {
+            let mut lost = alloc::vec![BTreeMap::new()];
+            let named: BTreeSet<InodeId> = names.values().copied().collect();
+            for id in named {
+                let left = self.inodes[&id].power_losses(parts);
+                let with = |inodes: &BTreeMap<InodeId, Inode>, inode: &Inode| {
+                    let mut inodes = inodes.clone();
+                    inodes.insert(id, inode.clone());
+                    inodes
+                };
+                let all = lost.iter();
+                lost = all
+                    .flat_map(|inodes| left.iter().map(|inode| with(inodes, inode)))
+                    .collect();
+            }
+            worlds.extend(lost.into_iter().map(|inodes| Self {
+                names: names.clone(),
+                stored: names.clone(),
+                pending: Vec::new(),
+                inodes,
+                ..self.without_past()
+            }));
+        }
+        worlds
+    }
+
+    /// Which names a loss of power may leave.
+    fn names_left(&self, parts: usize) -> BTreeSet<BTreeMap<String, InodeId>> {
+        let part = self.pending.len().div_ceil(parts).max(1);
+        let groups: Vec<&[DirOp]> = self.pending.chunks(part).collect();
+        let left = (0..1_u32 << groups.len()).map(|kept| {
+            let mut world = Self::new(0);
+            world.stored = self.stored.clone();
+            let groups = groups.iter().enumerate();
+            let kept = groups.filter(|(at, _)| kept >> at & 1 == 1);
+            kept.flat_map(|(_, ops)| ops.iter())
+                .for_each(|op| world.store(op.clone()));
+            world.stored
+        });
+        left.collect()
+    }
+
+    /// What a failed sync of a file may leave, each once.
+    pub(super) fn failed_syncs(&self, name: &str, parts: usize) -> Vec<Self> {
+        let id = self.find(name).expect("a file to sync");
+        let left = self.inodes[&id].failed_syncs(parts).into_iter();
+        left.map(|inode| {
+            let mut world = self.without_past();
+            world.inodes.insert(id, inode);
+            world
+        })
+        .collect()
+    }
+
+    pub(super) fn stored_contents(&self, name: &str) -> Vec<u8> {
+        let id = self.find(name).expect("a file to read");
+        self.inodes[&id].stored().to_vec()
+    }
+
+    /// The same for worlds in which all that can be read or survive is the same.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.names, &self.stored, &self.pending).hash(&mut hasher);
+        let linked = self.pending.iter().filter_map(|op| match op {
+            DirOp::Link(_, id) => Some(id),
+            DirOp::Rename(..) | DirOp::Remove(_) => None,
+        });
+        let named = self.names.values().chain(self.stored.values());
+        for id in named.chain(linked).collect::<BTreeSet<_>>() {
+            (id, self.inodes.get(id)).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 }
 
