@@ -7,6 +7,7 @@
     reason = "tests have std"
 )]
 
+mod bounds;
 mod chaos;
 mod cluster;
 mod codec;
