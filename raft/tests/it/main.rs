@@ -20,6 +20,7 @@ mod membership;
 mod nonsense;
 mod reads;
 mod replication;
+mod sent;
 mod snapshots;
 mod solo;
 mod steady;
