@@ -457,3 +457,17 @@ fn one_that_is_taken_out_is_given_up_after_twice_the_longest_time_out() {
     assert_eq!(solo.role(), Role::Leader);
     assert_eq!(solo.status().peers.len(), 2, "1200 ms are over");
 }
+
+/// A read that was refused makes room for the next.
+#[test]
+fn a_refused_read_frees_its_slot() {
+    let mut solo = following(|builder| builder.max_pending_reads(1));
+    let level = ReadLevel::Linearizable;
+    solo.raft.read(solo.now, level).unwrap();
+    let busy = solo.raft.read(solo.now, level).unwrap_err();
+    assert!(matches!(busy.refusal, Refusal::Busy { limit: 1, .. }));
+    solo.pump();
+    solo.say(3, 2, append(at(1, 1), 2, 0, 1));
+    solo.raft.read(solo.now, level).unwrap();
+    solo.raft.read(solo.now, level).unwrap_err();
+}
