@@ -218,3 +218,16 @@ fn combinations_of_members_are_looked_at_up_to_their_limit() {
         error(17)
     );
 }
+
+/// Like members with a weight above one: the plan knows that all of them are needed.
+#[test]
+fn a_class_of_heavy_members_counts_with_all_of_its_weight() {
+    let [a, b, c, d] = [1, 2, 3, 4].map(NodeId);
+    let heavy = Quorum::weighted(10, [(a, 3), (b, 3), (c, 3), (d, 1)]).unwrap();
+    let plan = ReadWrite::from_reads(&heavy)
+        .plan(&Demand::reads(1.0))
+        .unwrap();
+    assert_eq!(plan.reads().len(), 1);
+    assert_eq!(plan.reads()[0].quorum.len(), 4);
+    assert!((plan.load() - 1.0).abs() < 1e-9);
+}

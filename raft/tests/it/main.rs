@@ -15,6 +15,7 @@ mod elections;
 mod far;
 mod found;
 mod golden;
+mod late;
 mod limits;
 mod membership;
 mod nonsense;

@@ -346,7 +346,7 @@ fn what_contradicts_its_own_term_is_dropped() {
 }
 
 /// Makes a leader of three whose log begins behind a snapshot at i5.
-fn behind_a_snapshot() -> Solo {
+pub(crate) fn behind_a_snapshot() -> Solo {
     let mut solo = Solo::leading(|builder| builder.retained_entries(0).snapshot_chunk_bytes(4));
     for k in 0..4 {
         solo.propose(&format!("c{k}"));
