@@ -458,6 +458,17 @@ fn one_that_is_taken_out_is_given_up_after_twice_the_longest_time_out() {
     assert_eq!(solo.status().peers.len(), 2, "1200 ms are over");
 }
 
+/// A read that was answered makes room for the next.
+#[test]
+fn an_answered_read_frees_its_slot() {
+    let mut solo = following(|builder| builder.max_pending_reads(1));
+    for _ in 0..3 {
+        solo.raft.read(solo.now, ReadLevel::Stale).unwrap();
+        solo.raft.read(solo.now, ReadLevel::Stale).unwrap_err();
+        solo.pump();
+    }
+}
+
 /// A read that was refused makes room for the next.
 #[test]
 fn a_refused_read_frees_its_slot() {

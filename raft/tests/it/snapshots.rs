@@ -157,6 +157,20 @@ fn a_piece_that_cannot_be_is_dropped() {
     assert_eq!(acks(&solo.take()), [5]);
 }
 
+/// The first answer was lost: it is given again although a piece is being written meanwhile.
+#[test]
+fn a_repeated_append_is_answered_again() {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 1, append(at(0, 0), 1, 2, 0));
+    solo.settle();
+    assert_eq!(acks(&solo.take()), [2]);
+    solo.say(2, 1, piece(&meta(5, 1), 0, 5));
+    assert_eq!(solo.writing.len(), 1);
+    solo.say(2, 1, append(at(0, 0), 1, 2, 0));
+    solo.settle();
+    assert_eq!(acks(&solo.take()), [2]);
+}
+
 /// What is durable of a snapshot is told to the leader that sent it, not to the one after it.
 #[test]
 fn a_new_leader_is_not_told_of_another_s_pieces() {
