@@ -171,3 +171,25 @@ pub(crate) fn raise(gates: &[Gate], members: &[NodeId], index: usize) -> Expr {
         of: leaves.chain(inner).collect::<Vec<_>>(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_over_the_first_members_are_told_from_others() {
+        for (bits, expected) in [
+            (0, Some(0)),
+            (0b1, Some(1)),
+            (0b111, Some(3)),
+            (u64::MAX >> 1, Some(63)),
+            (u64::MAX, Some(64)),
+            (0b10, None),
+            (0b1011, None),
+            (1 << 63, None),
+        ] {
+            let of = NodeSet::from_bits(bits);
+            assert_eq!(Count { need: 1, of }.of_the_first(), expected, "{bits:b}");
+        }
+    }
+}

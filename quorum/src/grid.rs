@@ -122,13 +122,14 @@ impl Expr {
         nodes: impl IntoIterator<Item = NodeId>,
     ) -> Result<Self, QuorumError> {
         let list: Vec<NodeId> = nodes.into_iter().collect();
+        // refuses an empty list, too
         crate::lower::member_list(list.clone())?;
         let nodes = list.len();
         let mut parts: Vec<Self> = list.into_iter().map(Self::Node).collect();
         let leaves = levels
             .iter()
             .try_fold(1_usize, |leaves, (_, of)| leaves.checked_mul(*of))
-            .filter(|leaves| *leaves == nodes && nodes > 0 && !levels.is_empty());
+            .filter(|leaves| *leaves == nodes && !levels.is_empty());
         if leaves.is_none() {
             let unit = levels
                 .iter()

@@ -331,3 +331,20 @@ impl fmt::Debug for Quorum {
         write!(f, "Quorum({self})")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is asked with every answer of every round is asked of a few words, not of a list.
+    #[test]
+    fn the_usual_systems_have_a_form_of_their_own() -> Result<(), QuorumError> {
+        let old = Quorum::majority([1, 2, 3].map(NodeId))?;
+        let new = Quorum::majority([3, 4, 5].map(NodeId))?;
+        assert!(matches!(old.rule, Rule::Count(_)));
+        assert!(matches!(Quorum::joint(&old, &new)?.rule, Rule::Joint(..)));
+        let weighted = Quorum::weighted(3, [(NodeId(1), 2), (NodeId(2), 1), (NodeId(3), 1)])?;
+        assert!(matches!(weighted.rule, Rule::Gates(_)));
+        Ok(())
+    }
+}

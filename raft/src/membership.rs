@@ -254,4 +254,39 @@ mod tests {
             assert_eq!(refused, Err(why.into()), "{learners:?}");
         }
     }
+
+    /// A history of learners 1, 2 and 3, added at i2, i4 and i6.
+    fn history() -> History {
+        let mut history = History::new(LogIndex(0), Membership::unknown());
+        for learner in 1..=3 {
+            let mut next = history.current().clone();
+            next.add_learner(NodeId(learner));
+            history.push(LogIndex(2 * learner), next);
+        }
+        history
+    }
+
+    #[test]
+    fn a_history_forgets_what_is_no_longer_in_force() {
+        for (through, steps) in [(0, 4), (1, 4), (2, 3), (3, 3), (4, 2), (6, 1), (9, 1)] {
+            let mut short = history();
+            short.compact(LogIndex(through));
+            assert_eq!(short.steps.len(), steps, "compacted through i{through}");
+            for index in through..=9 {
+                let index = LogIndex(index);
+                assert_eq!(short.at(index), history().at(index), "at {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_history_goes_back_with_the_log() {
+        for (from, learners) in [(7, 3), (6, 2), (5, 2), (4, 1), (2, 0), (1, 0)] {
+            let mut short = history();
+            let changed = short.truncate(LogIndex(from));
+            assert_eq!(changed, learners < 3, "truncated from i{from}");
+            assert_eq!(short.current().learners().len(), learners);
+            assert_eq!(short.since(), LogIndex(2 * learners as u64));
+        }
+    }
 }

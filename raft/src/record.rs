@@ -74,3 +74,27 @@ impl Decode for HardState {
         Ok(state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_known_once_and_in_order() {
+        let decoded = |known: &[u64]| {
+            let known = known.iter().map(|id| (NodeId(*id), Generation(1)));
+            let state = HardState {
+                node: NodeId(1),
+                generation: Generation(1),
+                term: Term::START,
+                vote: None,
+                known: known.collect(),
+                founding: Membership::unknown(),
+            };
+            HardState::decode_all(state.to_bytes()).is_ok()
+        };
+        assert!(decoded(&[2, 3, 5]));
+        assert!(!decoded(&[3, 2]));
+        assert!(!decoded(&[2, 2]));
+    }
+}

@@ -278,6 +278,8 @@ fn read_one_write_all_and_its_kin() {
     assert!(system.check_writes().is_ok());
     let majority = ReadWrite::majority(nodes(1..=4)).unwrap();
     assert_eq!(majority.resilience(), Ok(1));
+    let larger = ReadWrite::majority(nodes(1..=5)).unwrap();
+    assert_eq!(larger.resilience(), Ok(2));
     assert!(majority.check_writes().is_ok());
     let skewed = ReadWrite::counts(nodes(1..=4), 3, 2).unwrap();
     assert_eq!(

@@ -177,3 +177,57 @@ fn numbers_out_of_range_are_named() {
         "no read quorum survives 2 failures",
     );
 }
+
+/// Capacities per second or per year: the plan is the same.
+#[test]
+fn the_unit_of_time_does_not_matter() {
+    let system = ReadWrite::majority(nodes(1..=5)).unwrap();
+    let speeds = [4.0, 2.0, 2.0, 1.0, 1.0];
+    let capacity = |scale: f64| {
+        let mut demand = Demand::reads(0.5);
+        for (node, speed) in nodes(1..=5).into_iter().zip(speeds) {
+            demand = demand.node(node, speed * scale, speed * scale);
+        }
+        let plan = system.plan(&demand).unwrap();
+        assert!((plan.load() / plan.lower_bound() - 1.0).abs() < 1e-6);
+        plan.capacity() / scale
+    };
+    // three nodes per operation of nodes that do ten; the fastest is in every one
+    assert!((capacity(1.0) - 3.0).abs() < 1e-6, "{}", capacity(1.0));
+    for scale in [1e-12, 1e-3, 1e3, 1e12] {
+        let relative = capacity(scale) / capacity(1.0);
+        assert!((relative - 1.0).abs() < 1e-6, "{relative} at {scale}");
+    }
+}
+
+/// Sixteen nodes that all differ are 2^16 combinations, which is the limit.
+#[test]
+fn combinations_of_members_are_looked_at_up_to_their_limit() {
+    let error = |count: u64| {
+        let system = ReadWrite::read_one_write_all(nodes(1..=count)).unwrap();
+        let mut demand = Demand::reads(0.5).surviving(1);
+        for node in 1..=count {
+            demand = demand.node(NodeId(node), node as f64, 1.0);
+        }
+        system.plan(&demand).unwrap_err().to_string()
+    };
+    assert_eq!(error(16), "no write quorum survives 1 failures");
+    assert!(
+        error(17).contains("combinations of members"),
+        "{}",
+        error(17)
+    );
+}
+
+/// Like members with a weight above one: the plan knows that all of them are needed.
+#[test]
+fn a_class_of_heavy_members_counts_with_all_of_its_weight() {
+    let [a, b, c, d] = [1, 2, 3, 4].map(NodeId);
+    let heavy = Quorum::weighted(10, [(a, 3), (b, 3), (c, 3), (d, 1)]).unwrap();
+    let plan = ReadWrite::from_reads(&heavy)
+        .plan(&Demand::reads(1.0))
+        .unwrap();
+    assert_eq!(plan.reads().len(), 1);
+    assert_eq!(plan.reads()[0].quorum.len(), 4);
+    assert!((plan.load() - 1.0).abs() < 1e-9);
+}

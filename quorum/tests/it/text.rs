@@ -23,6 +23,10 @@ fn formulas_read_like_their_builders() {
         )),
         "3 of (2*n1, n2, n3)",
     );
+    // with weights, one is not any
+    let parts = [(NodeId(1), 2), (NodeId(2), 1)];
+    assert_eq!(Expr::weighted(1, parts).to_string(), "1 of (2*n1, n2)");
+    assert_eq!(Expr::weighted(3, parts).to_string(), "3 of (2*n1, n2)");
     let grid = Grid::new(nodes(1..=4), 2).unwrap();
     assert_eq!(
         show(Quorum::new(grid.row())),

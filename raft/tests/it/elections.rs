@@ -1,6 +1,6 @@
 //! Elections: the pitfalls that implementations have fallen into (Raft §5.2, §5.4; dissertation §9.6).
 
-use synod_core::{LogIndex, Machine, NodeId, Role};
+use synod_core::{Link, LinkId, LogIndex, Machine, NodeId, Role};
 use synod_raft::Body;
 
 use crate::cluster::{Cluster, ms, n};
@@ -260,4 +260,75 @@ fn two_leaders_of_one_term_stop_the_node_with_the_evidence() {
         },
     );
     assert_eq!(solo.take(), [], "it says nothing any more");
+}
+
+/// Whoever has lost has still voted: for itself, in this term.
+#[test]
+fn a_candidate_that_has_lost_votes_for_no_other() {
+    let mut solo = Solo::new(1, 3);
+    solo.campaign(&[2]);
+    for voter in [2, 3] {
+        solo.say(voter, 1, voted(false, 1, false));
+    }
+    assert_eq!(solo.role(), Role::Follower);
+    solo.take();
+    solo.say(3, 1, vote(false, at(9, 1)));
+    solo.settle();
+    assert_eq!(solo.take(), [(3, voted(false, 1, false))]);
+}
+
+/// An election that is lost counts as an attempt: the next wait is drawn anew.
+#[test]
+fn who_has_lost_waits_another_time() {
+    let mut solo = Solo::new(1, 3);
+    let first = solo.raft.deadline().unwrap().at.since(solo.now);
+    solo.wake();
+    assert_eq!(solo.role(), Role::Candidate);
+    let second = solo.raft.deadline().unwrap().at.since(solo.now);
+    for voter in [2, 3] {
+        solo.say(voter, 0, voted(true, 1, false));
+    }
+    assert_eq!(solo.role(), Role::Follower);
+    let third = solo.raft.deadline().unwrap().at.since(solo.now);
+    assert!(third != first && third != second);
+}
+
+/// A vote of this node for itself counts in the term that it was given in, and once it is durable.
+#[test]
+fn an_old_vote_for_itself_counts_in_no_later_term() {
+    let mut solo = Solo::new(1, 3);
+    solo.wake();
+    solo.say(2, 0, voted(true, 1, true));
+    assert_eq!((solo.term(), solo.writing.len()), (1, 1));
+    solo.wake();
+    solo.say(2, 1, voted(true, 2, true));
+    assert_eq!(solo.term(), 2, "while the first vote is being written");
+    solo.say(3, 2, voted(false, 2, true));
+    solo.sync_one();
+    assert_eq!(
+        solo.role(),
+        Role::Candidate,
+        "its vote in term 1 is durable"
+    );
+    solo.settle();
+    assert_eq!(solo.role(), Role::Leader);
+}
+
+/// In which order links come up says nothing about a node.
+#[test]
+fn nodes_with_the_same_links_are_equal() {
+    let linked = |order: [u64; 3]| {
+        let mut solo = Solo::new(1, 3);
+        for peer in order {
+            let (down, up) = (Link::Down, Link::Up(LinkId(1)));
+            solo.raft.link(solo.now, NodeId(peer), down);
+            solo.raft.link(solo.now, NodeId(peer), up);
+        }
+        solo.pump();
+        solo.raft
+    };
+    let one = linked([2, 3, 4]);
+    for order in [[4, 3, 2], [3, 2, 4], [2, 4, 3]] {
+        assert_eq!(linked(order), one, "{order:?}");
+    }
 }

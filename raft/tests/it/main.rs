@@ -7,6 +7,7 @@
     reason = "tests have std"
 )]
 
+mod bounds;
 mod chaos;
 mod cluster;
 mod codec;
@@ -15,11 +16,13 @@ mod far;
 mod feed;
 mod found;
 mod golden;
+mod late;
 mod limits;
 mod membership;
 mod nonsense;
 mod reads;
 mod replication;
+mod sent;
 mod snapshots;
 mod solo;
 mod steady;

@@ -137,6 +137,52 @@ fn pieces_out_of_order_are_answered_with_where_to_go_on() {
     assert_eq!(solo.image.snapshot_contents().as_deref(), Some(STATE));
 }
 
+/// An empty piece before the end would be answered for ever; one too long is not of this snapshot.
+#[test]
+fn a_piece_that_cannot_be_is_dropped() {
+    let mut solo = Solo::new(1, 3);
+    let whole = meta(5, 1);
+    solo.say(2, 1, piece(&whole, 0, 5));
+    solo.settle();
+    solo.take();
+    let mut short = whole.clone();
+    short.size = 9;
+    for wrong in [piece(&whole, 5, 5), piece(&short, 5, 10)] {
+        let dropped = solo.status().dropped_messages;
+        solo.say(2, 1, wrong);
+        assert_eq!(solo.status().dropped_messages, dropped + 1);
+        assert_eq!((solo.writing.len(), solo.take()), (0, vec![]));
+    }
+    solo.say(2, 1, piece(&whole, 5, 15));
+    solo.settle();
+    assert_eq!(acks(&solo.take()), [5]);
+}
+
+/// The first answer was lost: it is given again although a piece is being written meanwhile.
+#[test]
+fn a_repeated_append_is_answered_again() {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 1, append(at(0, 0), 1, 2, 0));
+    solo.settle();
+    assert_eq!(acks(&solo.take()), [2]);
+    solo.say(2, 1, piece(&meta(5, 1), 0, 5));
+    assert_eq!(solo.writing.len(), 1);
+    solo.say(2, 1, append(at(0, 0), 1, 2, 0));
+    solo.settle();
+    assert_eq!(acks(&solo.take()), [2]);
+}
+
+/// What is durable of a snapshot is told to the leader that sent it, not to the one after it.
+#[test]
+fn a_new_leader_is_not_told_of_another_s_pieces() {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 1, piece(&meta(5, 1), 0, 5));
+    solo.say(3, 2, append(at(0, 0), 2, 0, 0));
+    solo.settle();
+    let told = |(_, body): &(u64, Body)| matches!(body, Body::SnapshotGot { .. });
+    assert!(!solo.take().iter().any(told));
+}
+
 #[test]
 fn a_transfer_goes_on_after_a_crash() {
     let mut solo = Solo::new(1, 3);

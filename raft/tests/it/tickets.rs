@@ -182,3 +182,95 @@ fn a_repeated_proposal_of_a_removed_learner_is_neither_denied_nor_taken_again() 
     };
     assert!(denied.iter().any(denial), "{denied:?}");
 }
+
+/// A follower whose commands `a`, `b` and `c` were passed on one by one, and their tickets.
+fn three_forwarded() -> (Solo, u64, [Ticket; 3]) {
+    let mut solo = following();
+    let mut life = 0;
+    let tickets = ["a", "b", "c"].map(|command| {
+        let ticket = solo.propose(command).unwrap();
+        life = forwarded(&mut solo).0;
+        ticket
+    });
+    (solo, life, tickets)
+}
+
+/// The places at which tickets were committed.
+fn places(solo: &Solo, tickets: [Ticket; 3]) -> [Option<u64>; 3] {
+    tickets.map(|ticket| {
+        let place = |event: &synod_raft::Event| match event {
+            LogEvent::Committed(committed) => committed
+                .iter()
+                .find_map(|(index, .., t)| (t == Some(ticket)).then_some(index.0)),
+            _ => None,
+        };
+        solo.events.iter().find_map(place)
+    })
+}
+
+/// Whatever the order of tickets and places, each ticket gets the place that was named for it.
+#[test]
+fn each_proposal_is_committed_at_its_own_place() {
+    for order in [
+        [2, 3, 4],
+        [2, 4, 6],
+        [4, 3, 2],
+        [2, 4, 3],
+        [3, 2, 6],
+        [6, 2, 4],
+    ] {
+        for (first, second) in [(1, 5), (3, 3), (5, 1)] {
+            let (mut solo, life, tickets) = three_forwarded();
+            for (ticket, place) in tickets.into_iter().zip(order) {
+                let outcome = Outcome::Accepted(LogIndex(place));
+                solo.say(2, 1, proposed(life, ticket, 1, outcome));
+            }
+            solo.say(2, 1, append(at(1, 1), 1, first, 1 + first));
+            solo.settle();
+            solo.say(2, 1, append(at(1 + first, 1), 1, second, 7));
+            solo.settle();
+            assert_eq!(
+                places(&solo, tickets),
+                order.map(Some),
+                "{first} and then {second}"
+            );
+        }
+    }
+}
+
+/// Neighbours of two terms are two claims: what becomes of one says nothing of the other.
+#[test]
+fn proposals_of_two_terms_side_by_side_are_settled_each_by_its_term() {
+    let mut solo = following();
+    let old = solo.propose("old").unwrap();
+    let (life, first) = forwarded(&mut solo);
+    let outcome = Outcome::Accepted(LogIndex(2));
+    solo.say(2, 1, proposed(life, first, 1, outcome));
+    solo.say(2, 1, append(at(1, 1), 1, 1, 1));
+    solo.say(3, 2, append(at(2, 1), 2, 0, 1));
+    solo.settle();
+    solo.take();
+    let new = solo.propose("new").unwrap();
+    let (life, first) = forwarded(&mut solo);
+    let outcome = Outcome::Accepted(LogIndex(3));
+    solo.say(3, 2, proposed(life, first, 1, outcome));
+    solo.say(3, 2, append(at(2, 1), 2, 1, 3));
+    solo.settle();
+    assert_eq!(fates(&solo, old), ["committed"]);
+    assert_eq!(fates(&solo, new), ["committed"]);
+}
+
+/// The word of a place that was handed out already comes too late: the response is gone.
+#[test]
+fn an_answer_that_the_commit_overtook_leaves_nobody_waiting() {
+    for place in [1, 2] {
+        let mut solo = following();
+        let ticket = solo.propose("x").unwrap();
+        let (life, first) = forwarded(&mut solo);
+        solo.say(2, 1, append(at(1, 1), 1, 1, 2));
+        solo.settle();
+        let outcome = Outcome::Accepted(LogIndex(place));
+        solo.say(2, 1, proposed(life, first, 1, outcome));
+        assert_eq!(fates(&solo, ticket), ["unknown"], "at i{place}");
+    }
+}

@@ -309,7 +309,9 @@ fn a_storage_that_lost_something_is_not_kept_busy() {
         solo.raft.read(solo.now, ReadLevel::Stale).unwrap();
         solo.pump();
         assert_eq!(solo.loads, [], "nor because something else happens");
-        solo.wait(ms(50));
+        solo.wait(ms(49));
+        assert_eq!(solo.loads, [], "nor before its time");
+        solo.wait(ms(1));
         assert_eq!(solo.loads.len(), 1, "after a heartbeat");
     }
     while !solo.loads.is_empty() {
