@@ -101,6 +101,14 @@ pub enum RestoreError {
         /// The first one after it.
         after: LogIndex,
     },
+    /// What the log begins behind is in no snapshot: nothing could be restored or sent from there.
+    #[error(
+        "the stored log begins behind {compacted} and there is no snapshot of what came before"
+    )]
+    SnapshotMissing {
+        /// The last entry that is compacted away.
+        compacted: LogIndex,
+    },
     /// The current snapshot does not belong to the stored log.
     #[error("snapshot {id} does not end at an entry of the stored log, which ends at {last}")]
     SnapshotElsewhere {

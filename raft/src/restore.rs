@@ -97,6 +97,9 @@ fn read_log(config: &Config, restored: &Restored) -> Result<(Log, History), Rest
         term: stamp.into(),
         index,
     };
+    if index > LogIndex::START && restored.snapshot.is_none() {
+        return Err(RestoreError::SnapshotMissing { compacted: index });
+    }
     let mut log = Log::new(base);
     for Run { first, last, stamp } in restored.runs.iter().copied() {
         if first != log.last().next() {

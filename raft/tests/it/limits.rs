@@ -296,6 +296,13 @@ fn a_start_on_a_disk_that_cannot_be_this_node_s_is_refused() {
             ..
         }
     ));
+    let mut bad = good.clone();
+    bad.compacted = (LogIndex(1), Stamp::of(1));
+    bad.runs[0].first = LogIndex(2);
+    assert_eq!(
+        start(bad).to_string(),
+        "the stored log begins behind i1 and there is no snapshot of what came before"
+    );
     let mut bad = good;
     bad.snapshot = Some(synod_core::SnapshotMeta {
         id: synod_core::SnapshotId {
