@@ -159,6 +159,10 @@ fn what_is_wrong_is_named() {
             "a number's length in bytes is 11, allowed is up to 10",
         ),
         (
+            "010101ffffffffffffffffff02",
+            "a number's length in bytes is 11, allowed is up to 10",
+        ),
+        (
             "01010141",
             "the number of thresholds is 65, allowed is up to 64",
         ),

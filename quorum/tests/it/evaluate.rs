@@ -241,3 +241,26 @@ fn what_is_wrong_is_named() {
     let groups = Quorum::hierarchical([[a, b], [b, c]]);
     assert_eq!(groups, Err(QuorumError::Duplicate(b)));
 }
+
+/// Two parts of which one is enough by its weight are no joint quorum.
+#[test]
+fn a_heavy_part_may_be_enough() {
+    let heavy = Expr::majority(nodes(1..=3));
+    let light = Expr::majority(nodes(4..=6));
+    for weight in [2, 3] {
+        let quorum = Expr::weighted(2, [(heavy.clone(), weight), (light.clone(), 1)]);
+        let quorum = Quorum::new(quorum).unwrap();
+        assert!(quorum.is_quorum(NodeSet::from_bits(0b000_011)));
+        assert!(!quorum.is_quorum(NodeSet::from_bits(0b011_000)));
+    }
+}
+
+#[test]
+fn thresholds_are_counted_up_to_their_limit() {
+    let pairs = |count: usize| {
+        let pairs = (1..=12).flat_map(|a| (a + 1..=12).map(move |b| Expr::all([a, b].map(NodeId))));
+        Quorum::new(Expr::any(pairs.take(count)))
+    };
+    assert!(pairs(63).is_ok(), "and the one over them");
+    assert_eq!(pairs(64), Err(QuorumError::TooManyGates { gates: 65 }));
+}

@@ -260,6 +260,14 @@ fn members_of_both_sides_share_one_list() {
 }
 
 #[test]
+fn phases_have_their_members_in_order() {
+    let phases = Phases::majority(nodes([9, 2, 5])).unwrap();
+    assert_eq!(phases.members(), nodes([2, 5, 9]));
+    let places = [2, 5, 9, 4].map(|id| phases.position(NodeId(id)));
+    assert_eq!(places, [Some(0), Some(1), Some(2), None]);
+}
+
+#[test]
 fn too_many_members_together() {
     let low = Quorum::majority(nodes(0..40)).unwrap();
     let high = Quorum::majority(nodes(30..70)).unwrap();

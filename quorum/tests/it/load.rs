@@ -4,7 +4,7 @@
 use crate::reference::{any_quorum, minimal, nodes};
 use proptest::prelude::*;
 use synod_core::NodeId;
-use synod_quorum::{Demand, NodeSet, Plan, PlanError, Quorum, ReadWrite};
+use synod_quorum::{Demand, Grid, NodeSet, Plan, PlanError, Quorum, ReadWrite};
 
 /// Bounds on the least load, by multiplicative weights over all minimal quorums: nodes raise their
 /// price when they are loaded, and each round takes the cheapest quorums. The mean over the rounds
@@ -230,4 +230,26 @@ fn a_class_of_heavy_members_counts_with_all_of_its_weight() {
     assert_eq!(plan.reads().len(), 1);
     assert_eq!(plan.reads()[0].quorum.len(), 4);
     assert!((plan.load() - 1.0).abs() < 1e-9);
+}
+
+/// Nodes of many speeds and hours of many kinds: the plan is as good as its own proof.
+#[test]
+fn plans_of_unlike_members_are_optimal() {
+    let grid = |columns| Quorum::new(Grid::new(nodes(1..=12), columns).unwrap().row()).unwrap();
+    for system in [
+        ReadWrite::from_reads(&grid(3)),
+        ReadWrite::from_reads(&grid(4)),
+        ReadWrite::majority(nodes(1..=7)).unwrap(),
+    ] {
+        for step in [1, 3, 5, 7] {
+            let mut demand = Demand::mixed([(0.9, 3.0), (0.5, 2.0), (0.1, 1.0)]);
+            for (place, node) in system.members().iter().enumerate() {
+                let speed = (place * step % 11 + 1) as f64;
+                demand = demand.node(*node, 2.0 * speed, speed);
+            }
+            let plan = system.plan(&demand).unwrap();
+            let gap = plan.load() - plan.lower_bound();
+            assert!(gap.abs() < 1e-9, "{} {gap}", plan.load());
+        }
+    }
 }

@@ -37,6 +37,9 @@ fn what_constructors_refuse_is_refused() {
     assert!(error(&gate(2, "1", "", "")).contains("the threshold (2)"));
     assert!(error(&gate(1, "1,1", "", "")).contains("n1 is listed twice"));
     assert!(error(&gate(1, "1,3", "", "")).contains("n3 is in the quorum system but not"));
+    let many = |count| vec![gate(1, "1", "", ""); count].join(",");
+    assert!(error(&many(65)).contains("65 nested thresholds"));
+    assert!(error(&many(64)).contains("threshold 0 refers to"));
     for broken in [
         gate(1, "2,1", "", ""),
         gate(1, "1", "0", ""),

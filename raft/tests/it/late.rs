@@ -138,6 +138,71 @@ fn what_was_passed_on_together_ends_one_by_one() {
     assert_eq!(ended, tickets);
 }
 
+/// What has only gathered did not happen, ticket by ticket.
+#[test]
+fn what_was_not_passed_on_yet_is_refused_one_by_one() {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 1, append(at(0, 0), 1, 1, 1));
+    solo.settle();
+    let tickets = [(); 3].map(|()| solo.raft.propose(solo.now, "x".into()).unwrap());
+    solo.say(3, 2, append(at(1, 1), 2, 0, 1));
+    let refused = |event: &synod_raft::Event| match event {
+        LogEvent::Refused(ticket, synod_core::Refusal::NoLeader) => Some(*ticket),
+        _ => None,
+    };
+    let refused: Vec<Ticket> = solo.events.iter().filter_map(refused).collect();
+    assert_eq!(refused, tickets);
+}
+
+/// An answer to another life of this machine is none of ours.
+#[test]
+fn an_answer_to_another_life_is_dropped() {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 1, append(at(0, 0), 1, 1, 1));
+    solo.settle();
+    solo.take();
+    let ticket = solo.propose("x").unwrap();
+    let Some((2, Body::Propose { life, first, .. })) = solo.take().pop() else {
+        panic!("the command goes to the leader");
+    };
+    let dropped = solo.status().dropped_messages;
+    solo.say(2, 1, proposed(life ^ 1, first, 1, Outcome::Unknown));
+    assert_eq!(solo.status().dropped_messages, dropped + 1);
+    let unknown = |event: &synod_raft::Event| matches!(event, LogEvent::Unknown(t) if *t == ticket);
+    assert!(!solo.events.iter().any(unknown));
+    solo.say(2, 1, proposed(life, first, 1, Outcome::Unknown));
+    assert!(solo.events.iter().any(unknown));
+}
+
+/// A snapshot that another has replaced before either was durable makes nothing of the second durable.
+#[test]
+fn a_snapshot_is_claimed_by_its_own_write_only() {
+    let mut solo = Solo::new(1, 3);
+    solo.say(2, 1, append(at(0, 0), 1, 1, 0));
+    solo.settle();
+    solo.say(2, 1, crate::tickets::snapshot(5, 1));
+    solo.say(2, 1, crate::tickets::snapshot(9, 1));
+    solo.take();
+    solo.sync_one();
+    solo.say(2, 1, append(at(0, 0), 1, 0, 0));
+    let claimed = crate::solo::acks(&solo.take());
+    assert!(claimed.iter().all(|ack| *ack <= 5), "{claimed:?}");
+    solo.settle();
+    assert_eq!(crate::solo::acks(&solo.take()).last(), Some(&9));
+}
+
+#[test]
+fn a_configuration_counts_among_what_is_under_way() {
+    let mut solo = Solo::leading(|builder| builder);
+    let add = synod_core::Change::AddLearner(n(7));
+    solo.raft.reconfigure(solo.now, add).unwrap();
+    let weight = solo.status().uncommitted_bytes;
+    assert!(weight > synod_core::Entry::OVERHEAD);
+    solo.settle();
+    solo.say(2, 1, appended(2, 0));
+    assert_eq!(solo.status().uncommitted_bytes, 0);
+}
+
 #[test]
 fn a_leader_takes_on_so_many_reads_of_others_and_no_more() {
     let mut solo = Solo::leading(|builder| builder.max_pending_reads(2));
@@ -208,7 +273,7 @@ fn what_is_committed_of_a_run_no_longer_counts() {
     }
     let in_flight = |solo: &Solo| solo.status().peers[0].in_flight_bytes;
     assert_eq!(in_flight(&solo), 5 * weight);
-    for (matched, left) in [(3, 3), (4, 2), (5, 1), (6, 0)] {
+    for (matched, left) in [(2, 4), (3, 3), (4, 2), (5, 1), (6, 0)] {
         solo.say(2, 1, appended(matched, 0));
         let bytes = solo.status().uncommitted_bytes;
         assert_eq!(bytes, left * weight, "with i{matched} committed");
@@ -256,6 +321,35 @@ fn a_piece_of_a_snapshot_is_sent_at_its_own_place_only() {
             assert_eq!(&piece.chunk[..], own, "at {from}");
         }
     }
+}
+
+/// A piece that is not answered is sent again after twice the longest time-out, and not before.
+#[test]
+fn a_piece_of_a_snapshot_is_waited_for() {
+    let mut solo = crate::sent::behind_a_snapshot();
+    solo.raft.link(solo.now, n(3), Link::Up(LinkId(1)));
+    solo.pump();
+    solo.say(
+        3,
+        1,
+        Body::Conflict {
+            asked: LogIndex(5),
+            hint: at(0, 0),
+            round: Round(0),
+        },
+    );
+    let start = solo.now;
+    solo.load();
+    let mut again = Vec::new();
+    for _ in 0..40 {
+        solo.wait(ms(50));
+        if !solo.loads.is_empty() {
+            again.push(solo.now.since(start));
+            solo.load();
+        }
+        solo.say(2, 1, appended(5, 0));
+    }
+    assert_eq!(again, [ms(1200)]);
 }
 
 #[test]

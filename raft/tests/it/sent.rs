@@ -88,6 +88,8 @@ fn a_commit_is_told_once() {
     assert_eq!(appends(&solo.take(), 3), [], "it may ride along");
     solo.propose("b");
     assert_eq!(appends(&solo.take(), 3), [(2, 1, 2)], "as it does here");
+    let wake = solo.raft.deadline().unwrap().at;
+    assert!(wake.since(solo.now) > ms(1), "nothing else is due");
     for _ in 0..10 {
         solo.wait(ms(1));
     }
