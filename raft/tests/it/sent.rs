@@ -1,5 +1,7 @@
 //! What is sent, written, read back and dropped: neither more nor less than is due.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use synod_core::{
     Change, Entries, Entry, Link, LinkId, LogEvent, LogIndex, LogLoad, LogRecord, Machine, Output,
@@ -59,6 +61,26 @@ fn entries_that_came_one_by_one_are_sent_together() {
     assert_eq!(appends(&solo.take(), 3), [(1, 3, 1), (4, 3, 1), (7, 2, 1)]);
 }
 
+/// Part of a large append is not joined with what comes behind the rest of it.
+#[test]
+fn what_is_cut_from_an_append_is_sent_next() {
+    let limit = 2 * TEN + Entry::OVERHEAD;
+    let mut solo = Solo::leading(|builder| builder.max_append_bytes(limit));
+    for run in [&[10, 10, 10][..], &[0]] {
+        for &length in run {
+            let command = ten().slice(..length);
+            solo.raft.propose(solo.now, command).unwrap();
+        }
+        solo.settle();
+    }
+    solo.raft.link(solo.now, n(3), Link::Up(LinkId(1)));
+    solo.pump();
+    solo.take();
+    solo.say(3, 1, appended(1, 0));
+    assert_eq!(appends(&solo.take(), 3), [(1, 2, 1), (3, 2, 1)]);
+    assert_eq!(solo.loads, []);
+}
+
 /// Whoever is taken out gets the entry that says so and nothing behind it, also if both were sealed
 /// together.
 #[test]
@@ -86,6 +108,8 @@ fn a_commit_is_told_once() {
         solo.say(peer, 1, appended(2, 0));
     }
     assert_eq!(appends(&solo.take(), 3), [], "it may ride along");
+    let wake = solo.raft.deadline().unwrap().at;
+    assert_eq!(wake.since(solo.now), Duration::from_micros(500));
     solo.propose("b");
     assert_eq!(appends(&solo.take(), 3), [(2, 1, 2)], "as it does here");
     let wake = solo.raft.deadline().unwrap().at;
