@@ -72,6 +72,7 @@ fn check_strategy(plan: &Plan, system: &ReadWrite, fraction: f64, capacity: &[[f
             }
         }
     }
+    assert_eq!(loads.len(), plan.loads().len());
     for (mine, told) in loads.iter().zip(plan.loads()) {
         assert!(
             (mine - told).abs() < 1e-6 * (1.0 + told),

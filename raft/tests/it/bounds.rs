@@ -458,6 +458,33 @@ fn one_that_is_taken_out_is_given_up_after_twice_the_longest_time_out() {
     assert_eq!(solo.status().peers.len(), 2, "1200 ms are over");
 }
 
+/// What was given up makes room for as much.
+#[test]
+fn a_forwarded_command_that_is_given_up_counts_no_more() {
+    let mut solo = following(two);
+    for _ in 0..3 {
+        for _ in 0..2 {
+            solo.raft.propose(solo.now, ten()).unwrap();
+        }
+        solo.raft.propose(solo.now, ten()).unwrap_err();
+        solo.pump();
+        for _ in 0..20 {
+            solo.wait(ms(100));
+            solo.say(2, 1, append(at(1, 1), 1, 0, 1));
+        }
+    }
+}
+
+/// Two heartbeats fit into the shortest time-out, and no slower ones.
+#[test]
+fn the_slowest_heartbeat_is_half_of_the_shortest_time_out() {
+    for (heartbeat, fits) in [(ms(150), true), (ms(150) + NANO, false)] {
+        let builder = synod_raft::Config::builder(n(1)).voters([n(1)]);
+        let config = builder.heartbeat_interval(heartbeat).build();
+        assert_eq!(config.is_ok(), fits, "{heartbeat:?}");
+    }
+}
+
 /// A read that was answered makes room for the next.
 #[test]
 fn an_answered_read_frees_its_slot() {

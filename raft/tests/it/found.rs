@@ -136,6 +136,32 @@ fn a_chunk_that_reaches_across_the_base_is_read_behind_it_only() {
     );
 }
 
+/// Likewise where the chunk begins right at the base: what the follower needs first is the last entry
+/// that is compacted.
+#[test]
+fn a_chunk_that_begins_at_the_base_is_read_behind_it_only() {
+    let mut cluster = Cluster::with(3, |builder| builder.retained_entries(0));
+    let leader = cluster.elect();
+    let late = n(leader.0 % 3 + 1);
+    cluster.run(ms(100));
+    cluster.isolate(late);
+    // One chunk: i2 to i5, and its first is compacted.
+    for k in 0..4 {
+        cluster.propose(leader, &format!("c{k}")).unwrap();
+    }
+    cluster.settle();
+    snapshot(&mut cluster, leader, 2, b"the state at two");
+    cluster.crash(late);
+    cluster.heal();
+    cluster.restart(late);
+    cluster.run(ms(1000));
+    let status = cluster.raft(late.0).status();
+    assert_eq!(
+        (status.snapshot, status.committed),
+        (LogIndex(2), LogIndex(5))
+    );
+}
+
 /// A node that starts for the first time and crashes before its first write is durable has told
 /// nobody the name of its storage: it comes back with another one and is welcome.
 #[test]

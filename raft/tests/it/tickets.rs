@@ -274,3 +274,20 @@ fn an_answer_that_the_commit_overtook_leaves_nobody_waiting() {
         assert_eq!(fates(&solo, ticket), ["unknown"], "at i{place}");
     }
 }
+
+/// A copy of what was passed on may come as long as its link has not been down.
+#[test]
+fn a_link_that_is_announced_again_makes_no_copy_new() {
+    let mut solo = Solo::leading(|builder| builder);
+    let propose = Body::Propose {
+        life: 5,
+        first: Ticket(1),
+        commands: vec![Bytes::from_static(b"once")],
+    };
+    solo.say(2, 1, propose.clone());
+    solo.settle();
+    solo.raft.link(solo.now, n(2), Link::Up(LinkId(1)));
+    solo.say(2, 1, propose);
+    solo.settle();
+    assert_eq!(solo.status().last, LogIndex(2));
+}
