@@ -42,7 +42,7 @@ fn compacted(last: u64) -> Solo {
 }
 
 /// Takes a snapshot as a driver does.
-fn compact(solo: &mut Solo, at: u64) {
+pub(crate) fn compact(solo: &mut Solo, at: u64) {
     let mut meta = solo.raft.describe(LogIndex(at)).unwrap();
     let chunk = Bytes::from_static(b"state");
     meta.size = chunk.len() as u64;

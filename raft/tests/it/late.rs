@@ -325,6 +325,46 @@ fn a_piece_of_a_snapshot_is_sent_at_its_own_place_only() {
     }
 }
 
+/// A follower is still being sent a snapshot that a smaller one has replaced: its answer counts, and
+/// the storage says what there is.
+#[test]
+fn an_answer_about_a_replaced_snapshot_is_heard() {
+    let mut solo = crate::sent::behind_a_snapshot();
+    let old = solo.raft.describe(LogIndex(5)).unwrap().id;
+    solo.raft.link(solo.now, n(3), Link::Up(LinkId(1)));
+    solo.pump();
+    solo.say(
+        3,
+        1,
+        Body::Conflict {
+            asked: LogIndex(5),
+            hint: at(0, 0),
+            round: Round(0),
+        },
+    );
+    solo.load();
+    solo.propose("y");
+    solo.settle();
+    solo.say(2, 1, appended(6, 0));
+    solo.settle();
+    crate::bounds::compact(&mut solo, 6);
+    assert_eq!(solo.loads, []);
+    solo.say(
+        3,
+        1,
+        Body::SnapshotGot {
+            id: old,
+            offset: 8,
+            round: Round(0),
+        },
+    );
+    let what = solo.loads.first().map(|(_, what)| what.clone());
+    assert!(
+        matches!(what, Some(synod_core::LogLoad::Snapshot { id, offset: 8, .. }) if id == old),
+        "{what:?}"
+    );
+}
+
 /// A piece that is not answered is sent again after twice the longest time-out, and not before.
 #[test]
 fn a_piece_of_a_snapshot_is_waited_for() {
