@@ -1,0 +1,189 @@
+//! Who should lead: the ballot leader election of Omni-Paxos (Ng, Haridi, Carbone, *Omni-Paxos:
+//! Breaking the Barriers of Partial Connectivity*, EuroSys 2023, §5.2).
+//!
+//! In each round a voter asks all others; who answers within the round is connected with it in both
+//! directions. A voter is *content* if it hears its leader and that leader is content, and a leader if
+//! enough follow it. Who is not content takes over if nobody that it hears is, and if those are a
+//! quorum of phase 1: so one that has a quorum replaces a leader that has none, and one that merely
+//! does not hear a leader with a quorum leaves it alone. Nobody compares logs: phase 1 fetches
+//! what the new leader lacks.
+//!
+//! Only what a node says of itself raises the ballot that others follow, and what they have
+//! promised; rumours do not, or ballots could outbid each other for ever (omnipaxos #1).
+
+use alloc::vec::Vec;
+
+use synod_core::{Instant, NodeId, Round, mix};
+use synod_quorum::NodeSet;
+
+use super::message::Body;
+use super::node::Node;
+use crate::Ballot;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Election {
+    round: Round,
+    /// When the round is over.
+    pub(crate) ends: Instant,
+    answers: Vec<Answer>,
+    /// The ballot that this node stands with; its round is 0 if it does not.
+    pub(crate) stands: Ballot,
+    /// The ballot whose proposer it takes for the leader.
+    pub(crate) follows: Ballot,
+    pub(crate) content: bool,
+    /// It follows another ballot since this round: give that one time to say that it is there.
+    fresh: bool,
+    /// A higher ballot is around: what this node stands with next is above it.
+    floor: Ballot,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Answer {
+    from: NodeId,
+    stands: Ballot,
+    follows: Ballot,
+    content: bool,
+}
+
+impl Election {
+    /// Nothing is known yet; the first round begins when it is asked for.
+    pub(crate) fn new(node: &Node) -> Self {
+        Self {
+            round: Round(0),
+            ends: node.now,
+            answers: Vec::new(),
+            // A proposer that starts again does not lead on with its last ballot.
+            stands: Ballot {
+                round: 0,
+                proposer: node.id(),
+            },
+            follows: node.promised,
+            content: false,
+            fresh: false,
+            floor: Ballot::START,
+        }
+    }
+
+    /// Begins a round.
+    pub(crate) fn begin(&mut self, node: &mut Node) {
+        self.round.0 += 1;
+        self.answers.clear();
+        let length = node.config.timing.round;
+        let spread = u64::try_from(length.as_nanos() / 4).unwrap_or(u64::MAX);
+        let draw = mix(node.config.seed, mix(self.round.0, 0x726f_756e));
+        let extra = if spread == 0 { 0 } else { draw % spread };
+        self.ends = node.now + length + core::time::Duration::from_nanos(extra);
+        let me = node.id();
+        for peer in node.membership().voters().to_vec() {
+            if peer != me {
+                self.ask(node, peer);
+            }
+        }
+    }
+
+    /// Asks one voter in this round.
+    pub(crate) fn ask(&self, node: &mut Node, peer: NodeId) {
+        // Safe before any write: a question promises nothing.
+        node.send_now(peer, Body::Ask { round: self.round });
+    }
+
+    /// Answers a question.
+    pub(crate) fn on_ask(&self, node: &mut Node, from: NodeId, round: Round) {
+        // Safe before any write: nothing but the choice of who prepares next rests on it.
+        node.send_now(
+            from,
+            Body::Beat {
+                round,
+                stands: self.stands,
+                follows: self.follows,
+                content: self.content,
+            },
+        );
+    }
+
+    /// An answer; it counts if it is the first of a voter in this round.
+    pub(crate) fn on_beat(
+        &mut self,
+        node: &mut Node,
+        from: NodeId,
+        (round, stands, follows, content): (Round, Ballot, Ballot, bool),
+    ) {
+        let again = self.answers.iter().any(|answer| answer.from == from);
+        let sound = stands.proposer == from && node.membership().is_voter(from);
+        if round != self.round || again || !sound {
+            return node.drop_message();
+        }
+        self.answers.push(Answer {
+            from,
+            stands,
+            follows,
+            content,
+        });
+    }
+
+    /// This node has promised a ballot: it follows it.
+    pub(crate) fn promised(&mut self, ballot: Ballot) {
+        if ballot > self.follows {
+            self.follows = ballot;
+            self.content = true;
+            self.fresh = true;
+        }
+    }
+
+    /// Someone has promised a higher ballot than this node stands with.
+    pub(crate) fn outbid(&mut self, by: Ballot) {
+        self.floor = self.floor.max(by);
+    }
+
+    /// The end of a round: `accepting` if this node leads and is past phase 1. Says whether it should
+    /// take over.
+    pub(crate) fn judge(&mut self, node: &Node, accepting: bool) -> bool {
+        let Some(phases) = node.membership().phases() else {
+            return false;
+        };
+        let heard = self.answers.iter().map(|answer| answer.stands);
+        // One that stands with nothing leads nobody.
+        if let Some(highest) = heard.filter(|ballot| ballot.round > 0).max() {
+            self.promised(highest);
+        }
+        let with_me = |nodes: &mut dyn Iterator<Item = NodeId>| -> NodeSet {
+            phases.phase1().set(nodes.chain([node.id()]))
+        };
+        self.content = if core::mem::take(&mut self.fresh) {
+            true
+        } else if self.follows == self.stands {
+            let followers = self
+                .answers
+                .iter()
+                .filter(|answer| answer.follows <= self.stands);
+            let followers = with_me(&mut followers.map(|answer| answer.from));
+            let needed = if accepting {
+                phases.phase2()
+            } else {
+                phases.phase1()
+            };
+            needed.is_quorum(followers)
+                || self
+                    .answers
+                    .iter()
+                    .any(|answer| answer.follows > self.stands && answer.content)
+        } else {
+            self.answers
+                .iter()
+                .any(|answer| answer.stands == self.follows && answer.content)
+        };
+        let alone = self.answers.iter().all(|answer| !answer.content);
+        let connected = with_me(&mut self.answers.iter().map(|answer| answer.from));
+        !self.content && alone && phases.phase1().is_quorum(connected)
+    }
+
+    /// A ballot of this node above all that it has heard of.
+    pub(crate) fn stand(&mut self, node: &Node) -> Ballot {
+        let highest = self.follows.max(self.stands).max(self.floor);
+        self.stands = highest.max(node.promised).next_classic(node.id());
+        self.follows = self.stands;
+        self.content = true;
+        self.fresh = true;
+        self.stands
+    }
+}

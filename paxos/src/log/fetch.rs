@@ -1,0 +1,321 @@
+//! What a node lacks, and what it gives to others that lack something: chosen slots, votes for a new
+//! ballot, snapshots.
+//!
+//! Who lacks asks, and asks again when nothing comes; who answers keeps nothing but the one read of
+//! its disk that is under way for each peer.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use synod_core::{
+    Decode, Entries, Lane, LoadId, LogEvent, LogIndex, LogLoad, LogLoaded, LogRecord, NodeId,
+    OldLog, SnapshotId, SnapshotMeta,
+};
+
+use super::membership::History;
+use super::message::{Body, Page, Piece};
+use super::node::{Node, Note};
+use super::planted::planted;
+use super::{Detail, Membership};
+use crate::Ballot;
+
+/// What is being read for peers.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Server {
+    reading: Vec<Reading>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Reading {
+    load: LoadId,
+    to: NodeId,
+    after: LogIndex,
+    /// Votes are wanted, by who has this ballot.
+    votes: Option<Ballot>,
+}
+
+impl Server {
+    /// Sends a peer what there is behind `after`, or reads it first.
+    pub(crate) fn serve(
+        &mut self,
+        node: &mut Node,
+        to: NodeId,
+        after: LogIndex,
+        votes: bool,
+        staged: Option<(SnapshotId, u64)>,
+    ) {
+        if self.reading.iter().any(|reading| reading.to == to) {
+            // It asks again before it was answered.
+            return node.drop_message();
+        }
+        let load = if after < node.slots.base() {
+            piece(node, staged)
+        } else {
+            match page(node, after, votes) {
+                Ok(page) => {
+                    // What is chosen is durable at a quorum, and votes are reported once they are
+                    // durable here.
+                    return node.send(to, Body::Page(page));
+                }
+                Err(load) => Some(load),
+            }
+        };
+        if let Some(load) = load {
+            let load = node.outbox.load(load);
+            let votes = votes.then_some(node.promised);
+            self.reading.push(Reading {
+                load,
+                to,
+                after,
+                votes,
+            });
+        }
+    }
+
+    /// The link to a peer is another one: what is read for it came too late.
+    pub(crate) fn forget(&mut self, peer: NodeId) {
+        self.reading.retain(|reading| reading.to != peer);
+    }
+
+    /// What was read; `false` if it was for nobody here.
+    pub(crate) fn loaded(
+        &mut self,
+        node: &mut Node,
+        load: LoadId,
+        answer: &Option<LogLoaded>,
+    ) -> bool {
+        let Some(place) = self.reading.iter().position(|reading| reading.load == load) else {
+            return false;
+        };
+        let reading = self.reading.swap_remove(place);
+        if reading.votes.is_some_and(|ballot| ballot != node.promised) {
+            return true;
+        }
+        match answer {
+            Some(LogLoaded::Snapshot {
+                meta,
+                offset,
+                chunk,
+            }) => {
+                let piece = Piece {
+                    meta: meta.clone(),
+                    offset: *offset,
+                    chunk: chunk.clone(),
+                };
+                node.send(reading.to, Body::Piece(Box::new(piece)));
+            }
+            Some(LogLoaded::Entries { runs, .. }) => {
+                let end = last_wanted(node, reading.votes.is_some());
+                let mut runs: Vec<Entries> = runs
+                    .iter()
+                    .map(|run| run.after(reading.after).through(end))
+                    .collect();
+                // What was voted for meanwhile is in memory.
+                runs.retain(|run| !run.is_empty() && is_current(node, run));
+                let through = runs.last().map_or(reading.after, Entries::last);
+                let page = answer_page(node, reading.after, through, runs);
+                node.send(reading.to, Body::Page(page));
+            }
+            // Compacted meanwhile: it asks again.
+            None => {}
+        }
+        true
+    }
+}
+
+/// Whether these are still the votes in their slots.
+fn is_current(node: &Node, run: &Entries) -> bool {
+    let mut stored = node.slots.runs_in(run.first(), run.last());
+    stored.all(|stored| stored.stamp == run.stamp())
+}
+
+/// The last slot that one may want.
+fn last_wanted(node: &Node, votes: bool) -> LogIndex {
+    if votes { node.slots.sealed() } else { node.chosen }
+}
+
+fn answer_page(node: &Node, after: LogIndex, through: LogIndex, runs: Vec<Entries>) -> Page {
+    Page {
+        after,
+        through,
+        runs,
+        chosen: node.chosen,
+        last: node.slots.sealed(),
+    }
+}
+
+/// A page of what is behind `after`, from memory; or what has to be read.
+pub(crate) fn page(node: &Node, after: LogIndex, votes: bool) -> Result<Page, LogLoad> {
+    let end = last_wanted(node, votes);
+    let (mut at, mut runs) = (after, Vec::new());
+    let mut room = node.config.limits.accept_bytes;
+    while at < end {
+        let Some(next) = node.slots.next_held(at).filter(|next| *next <= end) else {
+            at = end;
+            break;
+        };
+        let Some(chunk) = node.slots.chunk_from(next) else {
+            if runs.is_empty() {
+                return Err(LogLoad::Entries {
+                    after: next.previous(),
+                    through: node.slots.stretch_end(next).min(end),
+                    max_bytes: room,
+                });
+            }
+            at = next.previous();
+            break;
+        };
+        let part = chunk.through(end);
+        if !runs.is_empty() && part.weight() > room {
+            at = next.previous();
+            break;
+        }
+        let part = part.within(next, room);
+        room = room.saturating_sub(part.weight());
+        at = part.last();
+        runs.push(part);
+    }
+    Ok(answer_page(node, after, at.max(after), runs))
+}
+
+/// The next piece of the snapshot for one that has staged so much of one.
+fn piece(node: &Node, staged: Option<(SnapshotId, u64)>) -> Option<LogLoad> {
+    let snapshot = node.snapshot.as_ref()?;
+    let staged = staged.filter(|(id, bytes)| *id == snapshot.id && *bytes <= snapshot.size);
+    Some(LogLoad::Snapshot {
+        id: snapshot.id,
+        offset: staged.map_or(0, |(_, bytes)| bytes),
+        max_bytes: node.config.limits.snapshot_chunk_bytes,
+    })
+}
+
+impl Node {
+    /// Asks `peer` for what is behind the slots that are known to be chosen.
+    pub(crate) fn fetch(&mut self, peer: NodeId, after: LogIndex, votes: bool) {
+        let staged = self.staged;
+        // Safe before any write: a question promises nothing. (That one who asks for votes has the
+        // ballot durably is seen to before it prepares.)
+        self.send_now(
+            peer,
+            Body::Fetch {
+                after,
+                votes,
+                staged,
+            },
+        );
+    }
+
+    /// Takes over what a page says to be chosen.
+    pub(crate) fn learn(&mut self, page: &Page) {
+        if page.after > self.chosen {
+            return;
+        }
+        for run in &page.runs {
+            let part = run.after(self.chosen).through(page.chosen);
+            if part.is_empty() {
+                continue;
+            }
+            if part.first() != self.chosen.next() {
+                // What is chosen has no gap: nonsense.
+                return self.drop_message();
+            }
+            let last = part.last();
+            self.put_chosen(part);
+            self.choose(last);
+        }
+    }
+
+    /// Puts what is chosen in its slots; on disk, too, where that holds another ballot's vote. A vote
+    /// of the same ballot is the same value.
+    fn put_chosen(&mut self, entries: Entries) {
+        let (first, last) = (entries.first(), entries.last());
+        let same = {
+            let mut at = first;
+            let mut stored = self.slots.runs_in(first, last);
+            stored.all(|run| {
+                let next = run.first == at && run.stamp == entries.stamp();
+                at = run.last.next();
+                next
+            }) && at > last
+        };
+        if !same {
+            self.outbox.write(LogRecord::Put(entries.clone()));
+        }
+        self.slots.put(entries);
+        self.hold(first, last);
+    }
+
+    /// A piece of a snapshot; `true` if it was the last one that was missing.
+    pub(crate) fn on_piece(&mut self, piece: Piece) -> bool {
+        let Piece {
+            meta,
+            offset,
+            chunk,
+        } = piece;
+        if meta.index() <= self.chosen {
+            // All of that is here meanwhile.
+            return false;
+        }
+        let staged = self.staged.filter(|(id, _)| *id == meta.id);
+        let staged = staged.map_or(0, |(_, bytes)| bytes);
+        let done = staged + chunk.len() as u64;
+        if offset != staged || done > meta.size || (chunk.is_empty() && done < meta.size) {
+            self.drop_message();
+            return false;
+        }
+        self.outbox.write(LogRecord::Stage {
+            lane: Lane::Received,
+            id: meta.id,
+            offset,
+            chunk,
+        });
+        self.staged = Some((meta.id, done));
+        if done < meta.size {
+            return false;
+        }
+        self.install(meta);
+        true
+    }
+
+    /// The snapshot takes the place of what it covers. Votes behind it stay: they may be what a
+    /// quorum has chosen.
+    fn install(&mut self, meta: SnapshotMeta) {
+        let membership = match Membership::decode_all(meta.config.clone()) {
+            Ok(membership) => membership,
+            Err(error) => {
+                let evidence = format!("the configuration of snapshot {}: {error}", meta.id);
+                return self.fail_stop("configurations in snapshots are readable", evidence);
+            }
+        };
+        let drops = planted!(self, SnapshotDropsVotes);
+        let log = if drops { OldLog::Replace } else { OldLog::Keep };
+        self.outbox.write(LogRecord::Activate {
+            meta: meta.clone(),
+            log,
+        });
+        let (index, ballot) = (meta.index(), Ballot::from(meta.stamp));
+        if drops {
+            self.slots = super::slots::Slots::new((index, ballot));
+            self.held.clamp(self.chosen);
+        } else {
+            self.outbox.write(LogRecord::Compact {
+                through: index,
+                stamp: meta.stamp,
+            });
+            self.slots.compact(index, ballot);
+        }
+        self.history = History::new(index, membership);
+        self.membership_changed();
+        self.staged = None;
+        self.snapshot = Some(meta.clone());
+        self.held.raise(index);
+        self.unnoted = true;
+        self.chosen = index;
+        self.due = true;
+        self.hand_snapshot(&meta);
+        self.outbox.note_after(Note::Installed(index));
+        self.outbox
+            .event_after(LogEvent::Detail(Detail::SnapshotInstalled { id: meta.id }));
+    }
+}

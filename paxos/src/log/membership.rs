@@ -1,0 +1,230 @@
+//! Who votes and who only listens, as pure values.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+use synod_core::{Change, Decode, DecodeError, Encode, LogIndex, NodeId, Refusal};
+use synod_quorum::{PaxosPhases, Quorum};
+
+use super::ConfigError;
+
+/// A configuration: the voters with the quorums of both phases, and the learners.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Membership {
+    /// `None` on a node that joins and has not yet heard who votes.
+    phases: Option<PaxosPhases>,
+    learners: Vec<NodeId>,
+}
+
+impl Membership {
+    /// What a joining node knows: nothing.
+    pub(crate) const fn unknown() -> Self {
+        Self {
+            phases: None,
+            learners: Vec::new(),
+        }
+    }
+
+    pub(crate) fn majority(voters: Vec<NodeId>) -> Result<PaxosPhases, ConfigError> {
+        PaxosPhases::majority(voters).map_err(|error| ConfigError::Voters(error.to_string()))
+    }
+
+    pub(crate) fn founding(
+        phases: PaxosPhases,
+        learners: Vec<NodeId>,
+    ) -> Result<Self, ConfigError> {
+        let mut membership = Self {
+            phases: Some(phases),
+            learners: Vec::new(),
+        };
+        for node in learners {
+            if membership.contains(node) {
+                return Err(ConfigError::Duplicate { node });
+            }
+            membership.add_learner(node);
+        }
+        Ok(membership)
+    }
+
+    fn add_learner(&mut self, node: NodeId) {
+        let place = self.learners.partition_point(|learner| *learner < node);
+        self.learners.insert(place, node);
+    }
+
+    /// The quorums, if this node has heard of them.
+    #[must_use]
+    pub const fn phases(&self) -> Option<&PaxosPhases> {
+        self.phases.as_ref()
+    }
+
+    /// The voters in ascending order.
+    #[must_use]
+    pub fn voters(&self) -> &[NodeId] {
+        self.phases.as_ref().map_or(&[], PaxosPhases::members)
+    }
+
+    /// The nodes that receive the log and do not vote, in ascending order.
+    #[must_use]
+    pub fn learners(&self) -> &[NodeId] {
+        &self.learners
+    }
+
+    /// Whether `node` votes.
+    #[must_use]
+    pub fn is_voter(&self, node: NodeId) -> bool {
+        self.voters().binary_search(&node).is_ok()
+    }
+
+    /// Whether `node` votes or listens.
+    #[must_use]
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.is_voter(node) || self.learners.binary_search(&node).is_ok()
+    }
+
+    /// Everyone but `node`, in ascending order.
+    pub(crate) fn others(&self, node: NodeId) -> Vec<NodeId> {
+        let all = self.voters().iter().chain(&self.learners);
+        let mut all: Vec<NodeId> = all.copied().filter(|member| *member != node).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// This configuration after `change`.
+    pub(crate) fn after(&self, change: &Change) -> Result<Self, Refusal> {
+        let mut next = self.clone();
+        match change {
+            Change::AddLearner(node) if self.contains(*node) => {
+                return Err(Refusal::BadChange {
+                    node: *node,
+                    rule: "is a member already",
+                });
+            }
+            Change::AddLearner(node) => next.add_learner(*node),
+            Change::RemoveLearner(node) => match self.learners.binary_search(node) {
+                Ok(place) => {
+                    next.learners.remove(place);
+                }
+                Err(_) => {
+                    return Err(Refusal::BadChange {
+                        node: *node,
+                        rule: "is not a learner",
+                    });
+                }
+            },
+            _ => return Err(Refusal::Unsupported("a change of the voters")),
+        }
+        Ok(next)
+    }
+
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        self.encode(&mut out);
+        out.freeze()
+    }
+}
+
+/// Version 1: the encoded quorums of phase 1, of phase 2 and of fast rounds, as far as known, then
+/// the learners.
+impl Encode for Membership {
+    fn encode(&self, out: &mut BytesMut) {
+        1_u8.encode(out);
+        let bytes = |quorum: &Quorum| Bytes::from(quorum.encode());
+        let phases = self.phases.as_ref();
+        phases.map(|phases| bytes(phases.phase1())).encode(out);
+        if let Some(phases) = phases {
+            bytes(phases.phase2()).encode(out);
+            phases.fast().map(bytes).encode(out);
+        }
+        self.learners.encode(out);
+    }
+}
+
+impl Decode for Membership {
+    fn decode(input: &mut Bytes) -> Result<Self, DecodeError> {
+        let what = "membership";
+        let found = u8::decode(input)?;
+        if found != 1 {
+            return Err(DecodeError::Version {
+                what,
+                found,
+                supported: 1,
+            });
+        }
+        let phases = match Option::<Bytes>::decode(input)? {
+            None => None,
+            Some(phase1) => {
+                let (phase2, fast) = (Bytes::decode(input)?, Option::<Bytes>::decode(input)?);
+                let phases = decode_phases(&phase1, &phase2, fast.as_ref());
+                let why = "holds no quorum system of Paxos";
+                Some(phases.ok_or(DecodeError::Invalid { what, why })?)
+            }
+        };
+        let learners = Vec::<NodeId>::decode(input)?;
+        let membership = Self { phases, learners };
+        let learners = membership.learners.as_slice();
+        if !learners.is_sorted_by(|a, b| a < b) {
+            let why = "names learners out of order";
+            return Err(DecodeError::Invalid { what, why });
+        }
+        if learners.iter().any(|node| membership.is_voter(*node)) {
+            let why = "names a node twice";
+            return Err(DecodeError::Invalid { what, why });
+        }
+        Ok(membership)
+    }
+}
+
+/// The quorums, their intersections proved anew; `None` for anything else than their one encoding.
+fn decode_phases(phase1: &Bytes, phase2: &Bytes, fast: Option<&Bytes>) -> Option<PaxosPhases> {
+    let one = Quorum::decode(phase1).ok()?;
+    let two = Quorum::decode(phase2).ok()?;
+    let phases = match fast {
+        None => PaxosPhases::new(&one, &two).ok()?,
+        Some(fast) => PaxosPhases::with_fast(&one, &two, &Quorum::decode(fast).ok()?).ok()?,
+    };
+    let canonical = phases.phase1() == &one && phases.phase2() == &two;
+    canonical.then_some(phases)
+}
+
+/// The configurations in a log: each is in force behind the slot that chose it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct History {
+    /// In ascending order; never empty. The first is the one in force at the base of the log.
+    steps: Vec<(LogIndex, Membership)>,
+}
+
+impl History {
+    pub(crate) fn new(base: LogIndex, membership: Membership) -> Self {
+        Self {
+            steps: alloc::vec![(base, membership)],
+        }
+    }
+
+    /// The one in force now.
+    pub(crate) fn current(&self) -> &Membership {
+        &self.steps.last().expect("a history is never empty").1
+    }
+
+    /// Which slot chose the one in force now.
+    pub(crate) fn since(&self) -> LogIndex {
+        self.steps.last().expect("a history is never empty").0
+    }
+
+    /// The one in force at `index`.
+    pub(crate) fn at(&self, index: LogIndex) -> &Membership {
+        let after = self.steps.partition_point(|(since, _)| *since <= index);
+        &self.steps[after.saturating_sub(1)].1
+    }
+
+    pub(crate) fn push(&mut self, index: LogIndex, membership: Membership) {
+        debug_assert!(index > self.since(), "configurations are chosen in order");
+        self.steps.push((index, membership));
+    }
+
+    /// Forgets what was in force only before `through`.
+    pub(crate) fn compact(&mut self, through: LogIndex) {
+        let behind = self.steps.partition_point(|(since, _)| *since <= through);
+        self.steps.drain(..behind.max(1) - 1);
+    }
+}

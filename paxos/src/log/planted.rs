@@ -1,0 +1,73 @@
+//! Classic bugs, one at a time, for checkers to find: only with the feature `planted`, never in a
+//! build that somebody uses.
+
+/// A way to break Multi-Paxos.
+#[cfg(feature = "planted")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Bug {
+    /// One acceptor less than a majority suffices.
+    MajorityMinusOne,
+    /// A promise is not written.
+    PromiseNotPersisted,
+    /// A vote is answered before it is durable.
+    VoteNotPersisted,
+    /// Votes are reported with the promised ballot instead of the one that they were cast in.
+    VoteWithoutBallot,
+    /// A proposer that starts again uses its last ballot again.
+    BallotReused,
+    /// To accept in a higher ballot promises nothing.
+    AcceptDoesNotPromise,
+    /// A new leader leaves slots that nobody voted in as they are.
+    GapNotFilled,
+    /// A new leader begins at the end instead of proposing again what it has found.
+    SuffixNotProposed,
+    /// A new leader takes the first vote that it hears of, not the one of the highest ballot.
+    FirstVoteWins,
+    /// A follower takes what the leader says to be chosen for what it holds itself.
+    ChosenWithoutBallot,
+    /// Votes behind a snapshot are dropped with what it covers.
+    SnapshotDropsVotes,
+    /// A read is answered without confirmation.
+    ReadUnconfirmed,
+    /// A read is answered before the leader knows what earlier ballots have chosen.
+    ReadBeforeRecovery,
+    /// The leader counts its own votes before they are durable.
+    CountUnwritten,
+    /// Entries are handed out a second time after a restart.
+    HandOutTwice,
+}
+
+#[cfg(feature = "planted")]
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::MajorityMinusOne,
+        Self::PromiseNotPersisted,
+        Self::VoteNotPersisted,
+        Self::VoteWithoutBallot,
+        Self::BallotReused,
+        Self::AcceptDoesNotPromise,
+        Self::GapNotFilled,
+        Self::SuffixNotProposed,
+        Self::FirstVoteWins,
+        Self::ChosenWithoutBallot,
+        Self::SnapshotDropsVotes,
+        Self::ReadUnconfirmed,
+        Self::ReadBeforeRecovery,
+        Self::CountUnwritten,
+        Self::HandOutTwice,
+    ];
+}
+
+/// Whether this bug is planted in a node; `false` at compile time without the feature.
+macro_rules! planted {
+    ($node:expr, $bug:ident) => {{
+        #[cfg(feature = "planted")]
+        let planted = $node.config.planted == Some(crate::log::planted::Bug::$bug);
+        #[cfg(not(feature = "planted"))]
+        let planted = false;
+        planted
+    }};
+}
+
+pub(crate) use planted;

@@ -1,0 +1,240 @@
+//! Phase 1: a proposer asks for promises and for what was voted for in lower ballots (Lamport, *Paxos
+//! Made Simple*, §2.2 and §3). One ballot is for all slots behind what is known to be chosen.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use synod_core::{Entries, Entry, LoadId, LogIndex, LogLoaded, NodeId};
+use synod_quorum::{NodeSet, Tally, Verdict};
+
+use super::fetch;
+use super::message::{Body, Page};
+use super::node::{Node, Note};
+use super::planted::planted;
+use crate::Ballot;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) ballot: Ballot,
+    /// Who has promised the ballot, and who has promised a higher one.
+    promises: Tally,
+    acceptors: Vec<Acceptor>,
+    /// The vote of the highest ballot in each slot that is not known to be chosen.
+    found: BTreeMap<LogIndex, (Ballot, Entry)>,
+    /// This node's own votes that are on disk only.
+    loading: Option<LoadId>,
+}
+
+/// What an acceptor has said.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Acceptor {
+    id: NodeId,
+    /// It has promised.
+    promised: bool,
+    /// Its votes up to here are known.
+    covered: LogIndex,
+    /// The last slot that it holds a vote in.
+    last: LogIndex,
+}
+
+/// What phase 1 has found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Found {
+    /// The last slot that anybody voted in.
+    pub(crate) through: LogIndex,
+    /// The value to propose again in each slot that somebody voted in.
+    pub(crate) votes: BTreeMap<LogIndex, (Ballot, Entry)>,
+}
+
+impl Candidate {
+    /// Promises `ballot`, its own, and asks the others to. Own promise and question are held back
+    /// until that is durable: so no life of this node uses a ballot that another one has used.
+    pub(crate) fn new(node: &mut Node, ballot: Ballot) -> Option<Self> {
+        let phases = node.membership().phases()?;
+        let promises = Tally::new(phases.phase1().clone());
+        let acceptors = phases.members().iter().map(|id| Acceptor {
+            id: *id,
+            promised: false,
+            covered: LogIndex::START,
+            last: LogIndex::START,
+        });
+        let mut candidate = Self {
+            ballot,
+            promises,
+            acceptors: acceptors.collect(),
+            found: BTreeMap::new(),
+            loading: None,
+        };
+        node.outbox.note_after(Note::Promised(ballot));
+        candidate.ask_all(node);
+        candidate.read_own(node);
+        Some(candidate)
+    }
+
+    /// Asks everyone who has not answered yet.
+    pub(crate) fn ask_all(&mut self, node: &mut Node) {
+        for place in 0..self.acceptors.len() {
+            let acceptor = &self.acceptors[place];
+            if acceptor.id == node.id() {
+                continue;
+            }
+            if acceptor.promised {
+                self.go_on(node, place);
+            } else {
+                let body = Body::Prepare { after: node.chosen };
+                node.send(acceptor.id, body);
+            }
+        }
+    }
+
+    /// Asks one whose link has come up.
+    pub(crate) fn ask(&mut self, node: &mut Node, peer: NodeId) {
+        if let Some(place) = self.place(peer) {
+            if self.acceptors[place].promised {
+                self.go_on(node, place);
+            } else {
+                node.send(peer, Body::Prepare { after: node.chosen });
+            }
+        }
+    }
+
+    fn place(&self, id: NodeId) -> Option<usize> {
+        self.acceptors.iter().position(|acceptor| acceptor.id == id)
+    }
+
+    /// Asks for the next page of an acceptor's votes, if there is more.
+    fn go_on(&self, node: &mut Node, place: usize) {
+        let acceptor = &self.acceptors[place];
+        let known = acceptor.covered.max(node.chosen);
+        if known < acceptor.last {
+            node.fetch(acceptor.id, known, true);
+        }
+    }
+
+    /// This node's own promise is durable.
+    pub(crate) fn own_promise(&mut self, node: &Node) {
+        self.promises.record(node.id(), true);
+        if let Some(place) = self.place(node.id()) {
+            self.acceptors[place].promised = true;
+        }
+    }
+
+    /// Takes this node's own votes, from disk where they are not in memory.
+    fn read_own(&mut self, node: &mut Node) {
+        let Some(place) = self.place(node.id()) else {
+            return;
+        };
+        self.acceptors[place].last = node.slots.sealed();
+        loop {
+            let known = self.acceptors[place].covered.max(node.chosen);
+            if known >= self.acceptors[place].last {
+                return;
+            }
+            match fetch::page(node, known, true) {
+                Ok(page) => self.take(node, place, &page),
+                Err(load) => {
+                    self.loading = Some(node.outbox.load(load));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// This node's own votes were read; `false` if it was not that.
+    pub(crate) fn loaded(
+        &mut self,
+        node: &mut Node,
+        load: LoadId,
+        answer: &Option<LogLoaded>,
+    ) -> bool {
+        if self.loading != Some(load) {
+            return false;
+        }
+        self.loading = None;
+        if let (Some(LogLoaded::Entries { runs, .. }), Some(place)) =
+            (answer, self.place(node.id()))
+        {
+            let known = self.acceptors[place].covered.max(node.chosen);
+            let through = runs.last().map_or(known, Entries::last);
+            let page = Page {
+                after: known,
+                through,
+                runs: runs.clone(),
+                chosen: node.chosen,
+                last: node.slots.sealed(),
+            };
+            self.take(node, place, &page);
+            self.read_own(node);
+        }
+        // Else storage does not have what it should: the next round of the election asks anew.
+        true
+    }
+
+    /// A promise, with the first page of an acceptor's votes.
+    pub(crate) fn on_promise(&mut self, node: &mut Node, from: NodeId, page: &Page) {
+        let Some(place) = self.place(from) else {
+            return node.drop_message();
+        };
+        self.promises.record(from, true);
+        self.acceptors[place].promised = true;
+        self.on_page(node, from, page);
+    }
+
+    /// A page of an acceptor's votes.
+    pub(crate) fn on_page(&mut self, node: &mut Node, from: NodeId, page: &Page) {
+        let Some(place) = self.place(from).filter(|place| self.acceptors[*place].promised) else {
+            return node.drop_message();
+        };
+        self.acceptors[place].last = page.last;
+        node.learn(page);
+        self.take(node, place, page);
+        self.go_on(node, place);
+    }
+
+    /// Notes what an acceptor has voted for.
+    fn take(&mut self, node: &Node, place: usize, page: &Page) {
+        let acceptor = &mut self.acceptors[place];
+        if page.after > acceptor.covered.max(node.chosen) {
+            // Of a page between this one and what is known nothing was heard.
+            return;
+        }
+        acceptor.covered = acceptor.covered.max(page.through);
+        for run in &page.runs {
+            let part = run.after(node.chosen);
+            let ballot = Ballot::from(part.stamp());
+            for (index, entry) in part.iter() {
+                let known = self.found.get(&index);
+                let first = planted!(node, FirstVoteWins);
+                // One value per ballot and slot: of equal ballots either will do.
+                if known.is_none_or(|(highest, _)| *highest < ballot && !first) {
+                    self.found.insert(index, (ballot, entry.clone()));
+                }
+            }
+        }
+    }
+
+    /// An acceptor has promised a higher ballot; whether that ends this one.
+    pub(crate) fn on_nack(&mut self, from: NodeId) -> bool {
+        self.promises.record(from, false) == Verdict::Lost
+    }
+
+    /// Whether a quorum has promised and all its votes are known: then phase 2 may begin.
+    pub(crate) fn is_done(&self, node: &Node) -> bool {
+        let quorum = self.promises.quorum();
+        let complete = self.acceptors.iter().filter(|acceptor| {
+            acceptor.promised && acceptor.covered.max(node.chosen) >= acceptor.last
+        });
+        let complete: NodeSet = quorum.set(complete.map(|acceptor| acceptor.id));
+        if planted!(node, MajorityMinusOne) {
+            return complete.len() * 2 + 2 > quorum.members().len();
+        }
+        quorum.is_quorum(complete)
+    }
+
+    /// What phase 1 has found.
+    pub(crate) fn finish(mut self, node: &Node) -> Found {
+        let votes = self.found.split_off(&node.chosen.next());
+        let through = votes.last_key_value().map_or(node.chosen, |(index, _)| *index);
+        Found { through, votes }
+    }
+}
