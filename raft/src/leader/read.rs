@@ -1,133 +1,112 @@
-//! Linearizable reads by read index (dissertation §6.4).
+//! Linearizable reads by read index (dissertation §6.4): what the leader does with [`LeaderReads`].
 //!
-//! A read is given the leader's commit index when it arrives, and is answered once the state
-//! machine is there and a quorum has confirmed, after the read arrived, that this node still led.
-//! The confirmation is a round: a counter that goes out with every append and comes back with every
-//! answer. A read waits for the first round that began after it arrived, so an answer that was
-//! delayed or repeated can only confirm what came before the round it names: the stale-read
-//! schedule of etcd-io/etcd #20418 has no place to happen.
+//! [`LeaderReads`]: synod_core::LeaderReads
 
-use alloc::collections::VecDeque;
+use synod_core::{LogIndex, NodeId, Reader, Refusal, Ticket};
 
-use synod_core::{LogIndex, NodeId, Refusal, Ticket};
-
-use crate::forward;
-use crate::message::{Body, Denial, Round};
+use super::Leader;
+use crate::Round;
+use crate::message::{Body, Denial};
 use crate::node::Node;
+use crate::planted::planted;
 
-/// The reads that wait at a leader, in the order of their rounds.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub(crate) struct Reads {
-    waiting: VecDeque<Read>,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Read {
-    who: Who,
-    index: LogIndex,
-    round: Round,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Who {
-    /// Reads of this node: the first ticket and how many.
-    Here(Ticket, u32),
-    /// One question of a follower.
-    Peer(NodeId, u64, Ticket),
-}
-
-impl Reads {
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+impl Leader {
+    /// Takes a read of this node on.
+    pub(crate) fn read(&mut self, node: &Node, ticket: Ticket) {
+        let round = self.want_round();
+        self.reads.here(ticket, self.read_index(node), round);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// A read of this node, confirmed by `round` and good from `index` on.
-    pub(crate) fn here(&mut self, ticket: Ticket, index: LogIndex, round: Round) {
-        if let Some(Read {
-            who: Who::Here(first, count),
-            index: at,
-            round: by,
-        }) = self.waiting.back_mut()
-            && *at == index
-            && *by == round
-            && first.0 + u64::from(*count) == ticket.0
-        {
-            *count += 1;
-            return;
+    /// Takes on a question that a follower has passed on.
+    pub(crate) fn on_read(&mut self, node: &mut Node, from: NodeId, life: u64, ticket: Ticket) {
+        let limit = node.config.limits.pending_reads;
+        if self.reads.len() >= limit {
+            let index = Err(Denial::Busy {
+                limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            });
+            return node.send(
+                from,
+                Body::ReadAt {
+                    life,
+                    ticket,
+                    index,
+                },
+            );
         }
-        self.waiting.push_back(Read {
-            who: Who::Here(ticket, 1),
-            index,
-            round,
-        });
+        let round = self.want_round();
+        self.reads
+            .peer(from, life, ticket, self.read_index(node), round);
     }
 
-    /// A question of a follower, confirmed by `round` and good from `index` on.
-    pub(crate) fn peer(
-        &mut self,
-        from: NodeId,
-        life: u64,
-        ticket: Ticket,
-        index: LogIndex,
-        round: Round,
-    ) {
-        self.waiting.push_back(Read {
-            who: Who::Peer(from, life, ticket),
-            index,
-            round,
-        });
+    /// A read sees at least the entry that opened the term: before that is committed, the leader
+    /// does not know what is (dissertation §6.4, step 1).
+    fn read_index(&self, node: &Node) -> LogIndex {
+        if planted!(node, ReadBeforeFirstCommit) {
+            return node.commit;
+        }
+        node.commit.max(self.opened)
     }
 
-    /// The first round that a read still waits for.
-    pub(crate) fn next_round(&self) -> Option<Round> {
-        self.waiting.front().map(|read| read.round)
+    /// The next round: it begins with the next messages.
+    fn want_round(&mut self) -> Round {
+        self.round_wanted = true;
+        self.due = true;
+        Round(self.round.0 + 1)
     }
 
-    /// A quorum has answered `round`, and `commit` is committed: answers what waited for both.
-    pub(crate) fn confirm(&mut self, node: &mut Node, round: Round, commit: LogIndex) {
-        while let Some(read) = self.waiting.front()
-            && read.round <= round
-            && read.index <= commit
-        {
-            match read.who {
-                Who::Here(first, count) => node.ripe_at(read.index, first, count),
-                Who::Peer(to, life, ticket) => {
+    /// Answers the reads that a quorum has confirmed.
+    pub(super) fn confirm_reads(&mut self, node: &mut Node) {
+        let Some(next) = self.reads.next_round() else {
+            return;
+        };
+        if planted!(node, ReadUnconfirmed) {
+            return self.answer_reads(node, Round(u64::MAX));
+        }
+        let own = self.round.0;
+        let round = Round(self.held_by_quorum(node, own, |peer| peer.round_acked.0));
+        if round >= next {
+            self.answer_reads(node, round);
+        }
+    }
+
+    /// A quorum has answered `round`: answers what waited for that and for what is committed.
+    fn answer_reads(&mut self, node: &mut Node, round: Round) {
+        while let Some(read) = self.reads.next_confirmed(round, node.commit) {
+            match read.reader {
+                Reader::Here(tickets) => node.ripen_at(read.index, tickets),
+                Reader::Peer {
+                    node: to,
+                    life,
+                    ticket,
+                } => {
+                    let body = Body::ReadAt {
+                        life,
+                        ticket,
+                        index: Ok(read.index),
+                    };
                     // Safe before any write: a quorum has just confirmed it.
-                    node.send_now(
-                        to,
-                        Body::ReadAt {
-                            life,
-                            ticket,
-                            index: Ok(read.index),
-                        },
-                    );
+                    node.send_now(to, body);
                 }
             }
-            self.waiting.pop_front();
         }
     }
 
-    /// This node leads no more: nothing here was answered, all may be asked again.
-    pub(crate) fn fail(&mut self, node: &mut Node) {
-        for read in self.waiting.drain(..) {
-            match read.who {
-                Who::Here(first, count) => {
-                    forward::refuse(node, first, count, Refusal::NotLeader);
-                }
-                Who::Peer(to, life, ticket) => {
-                    let index = Err(Denial::NotLeader);
-                    node.send(
-                        to,
-                        Body::ReadAt {
-                            life,
-                            ticket,
-                            index,
-                        },
-                    );
+    /// This node leads no more: no read that waits was answered, all may be asked again.
+    pub(crate) fn end_reads(&mut self, node: &mut Node) {
+        for reader in self.reads.end() {
+            match reader {
+                Reader::Here(tickets) => node.refuse_reads(tickets, Refusal::NotLeader),
+                Reader::Peer {
+                    node: to,
+                    life,
+                    ticket,
+                } => {
+                    let body = Body::ReadAt {
+                        life,
+                        ticket,
+                        index: Err(Denial::NotLeader),
+                    };
+                    node.send(to, body);
                 }
             }
         }
