@@ -94,6 +94,50 @@ impl LogIndex {
     }
 }
 
+/// Tickets in a row.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TicketRange {
+    /// The first.
+    pub first: Ticket,
+    /// How many.
+    pub count: u32,
+}
+
+impl TicketRange {
+    /// A ticket alone.
+    #[inline]
+    #[must_use]
+    pub const fn one(ticket: Ticket) -> Self {
+        Self {
+            first: ticket,
+            count: 1,
+        }
+    }
+
+    /// The ticket after the last.
+    #[inline]
+    #[must_use]
+    pub const fn end(self) -> Ticket {
+        Ticket(self.first.0 + self.count as u64)
+    }
+
+    /// Takes `ticket` in if it is the one after the last; whether it was.
+    #[inline]
+    pub const fn extend(&mut self, ticket: Ticket) -> bool {
+        let adjacent = self.end().0 == ticket.0;
+        if adjacent {
+            self.count += 1;
+        }
+        adjacent
+    }
+
+    /// Each of them, in order.
+    #[inline]
+    pub fn iter(self) -> impl Iterator<Item = Ticket> {
+        (self.first.0..self.end().0).map(Ticket)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +150,16 @@ mod tests {
         assert_eq!(LogIndex(7).since(LogIndex(4)), 3);
         assert_eq!(LogIndex(4).since(LogIndex(7)), 0);
         assert_eq!(LogIndex(4).plus(3).to_string(), "i7");
+    }
+
+    #[test]
+    fn tickets_in_a_row_take_in_the_next_alone() {
+        let mut row = TicketRange::one(Ticket(5));
+        assert!(!row.extend(Ticket(4)));
+        assert!(!row.extend(Ticket(5)));
+        assert!(!row.extend(Ticket(7)));
+        assert!(row.extend(Ticket(6)));
+        assert_eq!(row.end(), Ticket(7));
+        assert!(row.iter().eq([Ticket(5), Ticket(6)]));
     }
 }

@@ -12,14 +12,17 @@ mod codec_log;
 #[cfg(feature = "std")]
 pub mod conform;
 mod entry;
+mod forwards;
 pub mod frame;
 mod ghost;
+mod handout;
 mod id;
 mod image;
 mod machine;
 #[cfg(feature = "std")]
 pub mod mem;
 mod outbox;
+mod reads;
 mod record;
 mod replicated;
 mod rng;
@@ -36,11 +39,16 @@ pub use client::{
 };
 pub use codec::{Decode, DecodeError, Encode};
 pub use entry::{Entries, Entry, EntryKind, Stamp};
+pub use forwards::{Denial, Forward, Forwards, Lost, Outcome};
 pub use ghost::Ghost;
-pub use id::{ClusterId, Generation, GroupId, LinkId, LoadId, LogIndex, NodeId, Ticket, WriteId};
+pub use handout::{Handout, Want};
+pub use id::{
+    ClusterId, Generation, GroupId, LinkId, LoadId, LogIndex, NodeId, Ticket, TicketRange, WriteId,
+};
 pub use image::{ImageError, LogImage};
 pub use machine::{Envelope, Input, Link, Machine, Output};
 pub use outbox::Outbox;
+pub use reads::{LeaderRead, LeaderReads, Reader, Round};
 pub use record::{
     Lane, LogLoad, LogLoaded, LogRecord, OldLog, Restored, Run, SnapshotId, SnapshotMeta,
 };

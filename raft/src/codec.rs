@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 use synod_core::{Decode, DecodeError, Encode};
 
-use crate::message::{Append, Body, Denial, Message, Outcome, Piece, Round};
+use crate::message::{Append, Body, Message, Piece};
 
 impl Encode for Message {
     fn encode(&self, out: &mut BytesMut) {
@@ -27,18 +27,6 @@ impl Decode for Message {
     }
 }
 
-impl Encode for Round {
-    fn encode(&self, out: &mut BytesMut) {
-        self.0.encode(out);
-    }
-}
-
-impl Decode for Round {
-    fn decode(input: &mut Bytes) -> Result<Self, DecodeError> {
-        u64::decode(input).map(Self)
-    }
-}
-
 impl Encode for Append {
     fn encode(&self, out: &mut BytesMut) {
         self.before.encode(out);
@@ -55,76 +43,6 @@ impl Decode for Append {
             entries: Decode::decode(input)?,
             commit: Decode::decode(input)?,
             round: Decode::decode(input)?,
-        })
-    }
-}
-
-impl Encode for Denial {
-    fn encode(&self, out: &mut BytesMut) {
-        match self {
-            Self::NotLeader => out.put_u8(1),
-            Self::Busy { limit } => {
-                out.put_u8(2);
-                limit.encode(out);
-            }
-            Self::TooLarge { len, limit } => {
-                out.put_u8(3);
-                len.encode(out);
-                limit.encode(out);
-            }
-        }
-    }
-}
-
-impl Decode for Denial {
-    fn decode(input: &mut Bytes) -> Result<Self, DecodeError> {
-        Ok(match u8::decode(input)? {
-            1 => Self::NotLeader,
-            2 => Self::Busy {
-                limit: Decode::decode(input)?,
-            },
-            3 => Self::TooLarge {
-                len: Decode::decode(input)?,
-                limit: Decode::decode(input)?,
-            },
-            tag => {
-                return Err(DecodeError::Tag {
-                    what: "denial",
-                    tag,
-                });
-            }
-        })
-    }
-}
-
-impl Encode for Outcome {
-    fn encode(&self, out: &mut BytesMut) {
-        match self {
-            Self::Accepted(index) => {
-                out.put_u8(1);
-                index.encode(out);
-            }
-            Self::Refused(denial) => {
-                out.put_u8(2);
-                denial.encode(out);
-            }
-            Self::Unknown => out.put_u8(3),
-        }
-    }
-}
-
-impl Decode for Outcome {
-    fn decode(input: &mut Bytes) -> Result<Self, DecodeError> {
-        Ok(match u8::decode(input)? {
-            1 => Self::Accepted(Decode::decode(input)?),
-            2 => Self::Refused(Decode::decode(input)?),
-            3 => Self::Unknown,
-            tag => {
-                return Err(DecodeError::Tag {
-                    what: "outcome",
-                    tag,
-                });
-            }
         })
     }
 }

@@ -290,7 +290,7 @@ impl Follower {
             // A slow disk is no silent node: that this node follows needs no write, so neither the
             // leader's quorum nor its reads wait for one. Of the log it says what is durable; while
             // a snapshot takes its place, nothing.
-            let durable = if node.installing {
+            let durable = if node.handout.is_installing() {
                 LogIndex::START
             } else {
                 node.log.durable()

@@ -4,16 +4,16 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use synod_core::{Entry, EntryKind, Instant, LogIndex, NodeId, Refusal, Ticket};
+use synod_core::{Entry, EntryKind, Instant, LeaderReads, LogIndex, NodeId, Refusal, Ticket};
 
 use crate::message::{Body, Denial, Outcome};
 use crate::node::Node;
 use crate::planted::planted;
 use crate::progress::{Mode, Peer};
-use crate::read::Reads;
 use crate::{Membership, Position, Round};
 
 mod feed;
+mod read;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Leader {
@@ -30,7 +30,7 @@ pub(crate) struct Leader {
     round: Round,
     /// A read waits for a round that has not begun.
     round_wanted: bool,
-    pub(crate) reads: Reads,
+    pub(crate) reads: LeaderReads,
     heartbeat_due: Instant,
     /// A heartbeat is due to whoever has heard nothing since the last.
     beat: bool,
@@ -56,7 +56,7 @@ impl Leader {
             forwarded: BTreeMap::new(),
             round: Round(0),
             round_wanted: false,
-            reads: Reads::default(),
+            reads: LeaderReads::default(),
             heartbeat_due: node.now + node.config.timing.heartbeat,
             beat: true,
             commit_due: None,
@@ -210,65 +210,6 @@ impl Leader {
         node.membership_changed();
         self.follow_membership(node, index);
         index
-    }
-
-    // Reads.
-
-    /// Takes a read of this node on.
-    pub(crate) fn read(&mut self, node: &Node, ticket: Ticket) {
-        let round = self.want_round();
-        self.reads.here(ticket, self.read_index(node), round);
-    }
-
-    /// Takes on a question that a follower has passed on.
-    pub(crate) fn on_read(&mut self, node: &mut Node, from: NodeId, life: u64, ticket: Ticket) {
-        let limit = node.config.limits.pending_reads;
-        if self.reads.len() >= limit {
-            let index = Err(Denial::Busy {
-                limit: u32::try_from(limit).unwrap_or(u32::MAX),
-            });
-            return node.send(
-                from,
-                Body::ReadAt {
-                    life,
-                    ticket,
-                    index,
-                },
-            );
-        }
-        let round = self.want_round();
-        self.reads
-            .peer(from, life, ticket, self.read_index(node), round);
-    }
-
-    /// A read sees at least the entry that opened the term: before that is committed, the leader
-    /// does not know what is (dissertation §6.4, step 1).
-    fn read_index(&self, node: &Node) -> LogIndex {
-        if planted!(node, ReadBeforeFirstCommit) {
-            return node.commit;
-        }
-        node.commit.max(self.opened)
-    }
-
-    /// The next round: it begins with the next messages.
-    fn want_round(&mut self) -> Round {
-        self.round_wanted = true;
-        self.due = true;
-        Round(self.round.0 + 1)
-    }
-
-    fn confirm_reads(&mut self, node: &mut Node) {
-        let Some(next) = self.reads.next_round() else {
-            return;
-        };
-        if planted!(node, ReadUnconfirmed) {
-            return self.reads.confirm(node, Round(u64::MAX), node.commit);
-        }
-        let own = self.round.0;
-        let round = Round(self.held_by_quorum(node, own, |peer| peer.round_acked.0));
-        if round >= next {
-            self.reads.confirm(node, round, node.commit);
-        }
     }
 
     // Counting.

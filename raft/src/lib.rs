@@ -20,7 +20,6 @@ mod node;
 pub mod planted;
 mod progress;
 mod raft;
-mod read;
 mod record;
 mod replicated;
 mod restore;

@@ -4,7 +4,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use synod_core::{Entries, Generation, LogIndex, Refusal, SnapshotId, SnapshotMeta, Stamp, Ticket};
+pub use synod_core::{Denial, Outcome, Round};
+use synod_core::{Entries, Generation, LogIndex, SnapshotId, SnapshotMeta, Stamp, Ticket};
 
 use crate::{Position, Term};
 
@@ -212,59 +213,4 @@ pub struct Piece {
     pub chunk: Bytes,
     /// The leader's round.
     pub round: Round,
-}
-
-/// Counts a leader's requests for confirmation within its term (dissertation §6.4). Reads wait for
-/// a round, not for an answer to a message of their own, so a delayed or repeated answer confirms
-/// nothing that came later.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Round(pub u64);
-
-/// What became of forwarded commands.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum Outcome {
-    /// They are in the leader's log, in the message's term, from this index on.
-    Accepted(LogIndex),
-    /// They did not and will not happen.
-    Refused(Denial),
-    /// They arrived late or again; what became of them was said before.
-    Unknown,
-}
-
-/// Why a leader refused what was forwarded to it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum Denial {
-    /// It does not lead.
-    NotLeader,
-    /// Its limit on what is under way is reached.
-    Busy {
-        /// The limit, in bytes or reads.
-        limit: u32,
-    },
-    /// A command is longer than its limit.
-    TooLarge {
-        /// The length, in bytes.
-        len: u32,
-        /// The limit, in bytes.
-        limit: u32,
-    },
-}
-
-impl From<Denial> for Refusal {
-    fn from(denial: Denial) -> Self {
-        match denial {
-            Denial::NotLeader => Self::NotLeader,
-            Denial::Busy { limit } => Self::Busy {
-                what: "what is under way at the leader",
-                limit: limit as usize,
-            },
-            Denial::TooLarge { len, limit } => Self::TooLarge {
-                len: len as usize,
-                limit: limit as usize,
-            },
-        }
-    }
 }

@@ -1,14 +1,12 @@
 //! What a node is in every role: its durable state, its log, its links and what waits for them.
 
-use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use synod_core::{
-    Entries, Entry, Envelope, FailStop, Generation, Ghost, Instant, LinkId, LoadId, LogEvent,
-    LogIndex, LogLoad, LogRecord, NodeId, Outbox, RoleChange, SnapshotId, SnapshotMeta, Ticket,
-    mix,
+    Entries, Entry, Envelope, FailStop, Generation, Ghost, Handout, Instant, LinkId, LogEvent,
+    LogIndex, LogLoad, LogRecord, NodeId, Outbox, RoleChange, SnapshotId, SnapshotMeta, mix,
 };
 
 use crate::log::Log;
@@ -49,14 +47,6 @@ pub(crate) enum Note {
     },
 }
 
-/// Reads that wait for an index.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Ripening {
-    count: u32,
-    /// When they are given up, if the index is not known to be committed by then.
-    until: Instant,
-}
-
 /// The parts of a node that do not depend on its role.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Node {
@@ -85,28 +75,10 @@ pub(crate) struct Node {
     /// Entries are written up to here, and no note says yet what follows from that.
     unnoted: Option<LogIndex>,
     pub(crate) tickets: Tickets,
-    /// The last entry handed out to the state machine.
-    pub(crate) handed: LogIndex,
-    /// The last entry that the state machine has applied.
-    pub(crate) applied: LogIndex,
-    /// What was handed out and is not applied: the last index and the bytes of each event.
-    unapplied: VecDeque<(LogIndex, usize)>,
-    unapplied_bytes: usize,
-    /// Entries that the state machine is to have and that are not in memory.
-    pub(crate) handing: Option<LoadId>,
-    /// The start's snapshot is still to be restored, unless the state machine is already past it.
-    restoring: bool,
-    /// A snapshot is taking the place of the log: nothing is handed out before it is durable.
-    pub(crate) installing: bool,
-    /// Reads that may be answered once this much is handed out, by their first ticket.
-    ripening: BTreeMap<(LogIndex, Ticket), Ripening>,
-    /// No read has to be given up before.
-    ripen_by: Option<Instant>,
-    /// Storage did not have what is to be handed out: it is asked again then.
-    hand_again: Option<Instant>,
+    /// What was handed out to the state machine, and what waits for it.
+    pub(crate) handout: Handout,
     /// When this node last led or heard of its leader.
     pub(crate) touch: Instant,
-    pub(crate) pending_reads: usize,
     /// Peers whose storage is not the one that it was, and the life that was seen.
     pub(crate) strangers: Vec<(NodeId, Generation)>,
     /// Something may be handed out.
@@ -135,20 +107,8 @@ impl Node {
             outbox: Outbox::new(config.limits.writes_in_flight),
             unnoted: None,
             tickets: Tickets::default(),
-            handed: base,
-            // Not the base: a state machine in memory holds nothing until it says so, and needs the
-            // snapshot even if the log ends right there.
-            applied: LogIndex::START,
-            unapplied: VecDeque::new(),
-            unapplied_bytes: 0,
-            handing: None,
-            restoring: false,
-            installing: false,
-            ripening: BTreeMap::new(),
-            ripen_by: None,
-            hand_again: None,
+            handout: Handout::new(base),
             touch: Instant::START,
-            pending_reads: 0,
             strangers: Vec::new(),
             due: true,
             stopped: false,
@@ -419,13 +379,10 @@ impl Node {
             self.commit <= self.log.last(),
             "what is committed is in the log"
         );
+        self.handout.check();
         assert!(
-            self.handed <= self.commit.max(self.applied),
+            self.handout.handed() <= self.commit.max(self.handout.applied()),
             "only what is committed is handed out"
-        );
-        assert_eq!(
-            self.unapplied_bytes,
-            self.unapplied.iter().map(|(_, bytes)| bytes).sum::<usize>()
         );
     }
 }

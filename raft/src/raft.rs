@@ -3,14 +3,13 @@
 use alloc::vec::Vec;
 
 use synod_core::{
-    Envelope, Instant, Link, LoadId, LogCommand, LogIndex, LogLoad, LogLoaded, LogRecord, Machine,
-    NodeId, Output, Rejected, Role as Part, Ticket, Wake, WriteId,
+    Envelope, Forwards, Instant, Link, LoadId, LogCommand, LogIndex, LogLoad, LogLoaded, LogRecord,
+    Machine, NodeId, Output, Rejected, Role as Part, Ticket, Wake, WriteId,
 };
 use synod_quorum::Verdict;
 
 use crate::election::Candidate;
 use crate::follower::Follower;
-use crate::forward::Forwards;
 use crate::leader::Leader;
 use crate::node::{Node, Note};
 use crate::planted::planted;
@@ -51,12 +50,13 @@ impl Raft {
             if let Some(chunk) = node.log.seal(node.term) {
                 node.write_entries(chunk);
             }
-            leader.reads.fail(node);
+            leader.end_reads(node);
             node.touch = node.now;
         }
         if leader != node.leader {
-            self.forwards.give_up(node);
+            self.give_up_forwards();
         }
+        let node = &mut self.node;
         if term > node.term {
             node.term = term;
             node.vote = None;
@@ -97,7 +97,7 @@ impl Raft {
 
     fn enter_candidacy(&mut self, candidate: Candidate, why: &'static str) {
         self.node.leader = None;
-        self.forwards.give_up(&mut self.node);
+        self.give_up_forwards();
         let verdict = candidate.verdict();
         self.role = Role::Candidate(candidate);
         self.node.role(Part::Candidate, why);
@@ -156,7 +156,7 @@ impl Raft {
                 ) => {
                     if let Some(through) = through {
                         self.node.log.persisted(through);
-                        self.node.due |= self.node.commit > self.node.handed;
+                        self.node.due |= self.node.commit > self.node.handout.handed();
                         stored = Some(through);
                     }
                     if let (Some((term, matched)), Role::Follower(follower)) = (ack, role)
@@ -166,8 +166,7 @@ impl Raft {
                     }
                 }
                 (Note::Installed(index), _) => {
-                    // Another snapshot may have come since: its own note follows.
-                    self.node.installing = self.node.handed > index && self.node.installing;
+                    self.node.handout.installed(index);
                     self.node.due = true;
                 }
                 (Note::Voted(term), Role::Candidate(candidate))
@@ -213,9 +212,7 @@ impl Raft {
 
     fn on_loaded(&mut self, load: LoadId, answer: Option<LogLoaded>) {
         let node = &mut self.node;
-        if node.handing == Some(load) {
-            node.handing = None;
-            node.due = true;
+        if node.handout.loaded(load) {
             let runs = match answer {
                 Some(LogLoaded::Entries { runs, .. }) => runs,
                 Some(LogLoaded::Snapshot { .. }) | None => Vec::new(),
@@ -249,7 +246,7 @@ impl Raft {
     // Time.
 
     fn on_tick(&mut self) {
-        self.forwards.tick(&mut self.node);
+        self.expire_forwards();
         self.node.tick();
         if !matches!(self.role, Role::Leader(_)) {
             self.node.lose_touch();
@@ -289,7 +286,7 @@ impl Raft {
                 if self.forwards.is_gathering()
                     && let Some(leader) = node.leader
                 {
-                    self.forwards.flush(node, leader);
+                    self.send_forwards(leader);
                 }
             }
             Role::Candidate(_) => node.note_written(None),
@@ -376,8 +373,9 @@ impl Machine for Raft {
             node.links.insert(place, (peer, id));
         }
         if node.leader == Some(peer) {
-            self.forwards.give_up(node);
+            self.give_up_forwards();
         }
+        let node = &mut self.node;
         match &mut self.role {
             Role::Leader(leader) => leader.relink(node, peer, matches!(link, Link::Up(_))),
             Role::Candidate(candidate) => {

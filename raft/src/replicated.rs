@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use synod_core::{
     Change, Entry, Instant, LogEvent, LogIndex, LogRecord, NodeId, PeerStatus, ReadLevel, Refusal,
-    Rejected, ReplicatedLog, Role as Part, SnapshotId, SnapshotMeta, Status, Ticket,
+    Rejected, ReplicatedLog, Role as Part, SnapshotId, SnapshotMeta, Status, Ticket, TicketRange,
 };
 
 use crate::Detail;
@@ -24,17 +24,14 @@ impl Raft {
     /// Passes a command on to the leader, if there is one and that is wanted.
     fn forward(&mut self, command: Bytes) -> Result<Ticket, Rejected> {
         let limit = self.node.config.limits.uncommitted_bytes;
-        let weight = command.len() + Entry::OVERHEAD;
         let refusal = match self.node.leader {
             None => Refusal::NoLeader,
             Some(_) if !self.node.config.forward => Refusal::NotLeader,
             Some(leader) if self.node.link_to(leader).is_none() => Refusal::NoLeader,
-            Some(_) if self.forwards.bytes() > 0 && self.forwards.bytes() + weight > limit => {
-                Refusal::Busy {
-                    what: "the bytes of forwarded proposals",
-                    limit,
-                }
-            }
+            Some(_) if !self.forwards.fits(&command, limit) => Refusal::Busy {
+                what: "the bytes of forwarded proposals",
+                limit,
+            },
             Some(_) => {
                 let ticket = self.node.tickets.next_proposal();
                 self.forwards.propose(ticket, command);
@@ -53,13 +50,13 @@ impl Raft {
         match &mut self.role {
             Role::Leader(leader) => {
                 let ticket = self.node.tickets.next_read();
-                self.node.pending_reads += 1;
+                self.node.handout.begin_read();
                 leader.read(&self.node, ticket);
                 Ok(ticket)
             }
             Role::Follower(_) if linked => {
                 let ticket = self.node.tickets.next_read();
-                self.node.pending_reads += 1;
+                self.node.handout.begin_read();
                 self.forwards.read(ticket);
                 Ok(ticket)
             }
@@ -101,7 +98,7 @@ impl ReplicatedLog for Raft {
             return Err(self.reject(None, Refusal::Stopped));
         }
         let limit = self.node.config.limits.pending_reads;
-        if self.node.pending_reads >= limit {
+        if self.node.handout.pending_reads() >= limit {
             return Err(self.reject(
                 None,
                 Refusal::Busy {
@@ -119,13 +116,9 @@ impl ReplicatedLog for Raft {
             ReadLevel::Stale => LogIndex::START,
         };
         let ticket = self.node.tickets.next_read();
-        self.node.pending_reads += 1;
-        let index = if at <= self.node.handed {
-            self.node.handed
-        } else {
-            at
-        };
-        self.node.ripe_at(index, ticket, 1);
+        self.node.handout.begin_read();
+        let index = at.max(self.node.handout.handed());
+        self.node.ripen_at(index, TicketRange::one(ticket));
         Ok(ticket)
     }
 
@@ -201,7 +194,7 @@ impl ReplicatedLog for Raft {
         let through = LogIndex(snapshot.index().0.saturating_sub(retained));
         node.snapshot = Some(snapshot);
         // Nothing leaves the log that the state machine still needs.
-        let through = through.min(node.handed);
+        let through = through.min(node.handout.handed());
         let Some(term) = node.log.term_at(through) else {
             return;
         };
@@ -249,7 +242,7 @@ impl ReplicatedLog for Raft {
             era: node.term.0,
             leader: node.leader,
             committed: node.commit,
-            applied: node.applied,
+            applied: node.handout.applied(),
             durable: node.log.durable(),
             last: node.log.last(),
             compacted: node.log.base().index,

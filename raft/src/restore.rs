@@ -1,13 +1,13 @@
 //! How a node starts: from an empty storage or from what a crash has left.
 
-use synod_core::{Decode, Generation, Instant, LogIndex, Restored, Run, SnapshotMeta, mix};
+use synod_core::{
+    Decode, Forwards, Generation, Instant, LogIndex, Restored, Run, SnapshotMeta, mix,
+};
 
 use crate::follower::Follower;
-use crate::forward::Forwards;
 use crate::log::Log;
 use crate::membership::History;
 use crate::node::Node;
-use crate::planted::planted;
 use crate::raft::{Raft, Role};
 use crate::record::HardState;
 use crate::{Config, Membership, Position, RestoreError, Term};
@@ -51,9 +51,6 @@ impl Raft {
         }
         if let Some(snapshot) = restored.snapshot {
             node.restore_at_start(snapshot);
-            if planted!(node, HandOutTwice) {
-                node.handed = node.log.base().index;
-            }
         }
         let follower = Follower::new(&node, 0);
         let mut raft = Self {

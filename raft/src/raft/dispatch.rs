@@ -85,10 +85,7 @@ impl Raft {
                 outcome,
             } if life == self.node.life => {
                 self.notice_term(term);
-                let node = &mut self.node;
-                if !self.forwards.proposed(node, term, first, count, outcome) {
-                    node.drop_message();
-                }
+                self.on_proposed(term, first, count, outcome);
             }
             Body::ReadAt {
                 life,
@@ -96,9 +93,7 @@ impl Raft {
                 index,
             } if life == self.node.life => {
                 self.notice_term(term);
-                if !self.forwards.read_at(&mut self.node, ticket, index) {
-                    self.node.drop_message();
-                }
+                self.on_read_at(ticket, index);
             }
             Body::Proposed { .. } | Body::ReadAt { .. } => self.node.drop_message(),
             body if stale => {
