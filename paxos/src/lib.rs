@@ -6,5 +6,6 @@ extern crate alloc;
 extern crate std;
 
 mod ballot;
+pub mod log;
 
 pub use ballot::Ballot;

@@ -197,7 +197,7 @@ impl Encode for Body {
                 out.put_u8(tag::READ_AT);
                 life.encode(out);
                 ticket.encode(out);
-                index.as_ref().ok().encode(out);
+                index.ok().encode(out);
                 if let Err(denial) = index {
                     denial.encode(out);
                 }

@@ -37,6 +37,17 @@ pub(crate) struct Election {
     floor: Ballot,
 }
 
+/// What this node makes of the ballot that it stands with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// Nothing: it has given it up, or stands with none.
+    No,
+    /// Phase 1.
+    Preparing,
+    /// Phase 2.
+    Leading,
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Answer {
     from: NodeId,
@@ -135,9 +146,8 @@ impl Election {
         self.floor = self.floor.max(by);
     }
 
-    /// The end of a round: `accepting` if this node leads and is past phase 1. Says whether it should
-    /// take over.
-    pub(crate) fn judge(&mut self, node: &Node, accepting: bool) -> bool {
+    /// The end of a round; says whether this node should take over.
+    pub(crate) fn judge(&mut self, node: &Node, standing: Standing) -> bool {
         let Some(phases) = node.membership().phases() else {
             return false;
         };
@@ -151,13 +161,15 @@ impl Election {
         };
         self.content = if core::mem::take(&mut self.fresh) {
             true
+        } else if self.follows == self.stands && standing == Standing::No {
+            false
         } else if self.follows == self.stands {
             let followers = self
                 .answers
                 .iter()
                 .filter(|answer| answer.follows <= self.stands);
             let followers = with_me(&mut followers.map(|answer| answer.from));
-            let needed = if accepting {
+            let needed = if standing == Standing::Leading {
                 phases.phase2()
             } else {
                 phases.phase1()

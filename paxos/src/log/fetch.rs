@@ -135,7 +135,7 @@ fn last_wanted(node: &Node, votes: bool) -> LogIndex {
     if votes { node.slots.sealed() } else { node.chosen }
 }
 
-fn answer_page(node: &Node, after: LogIndex, through: LogIndex, runs: Vec<Entries>) -> Page {
+pub(crate) fn answer_page(node: &Node, after: LogIndex, through: LogIndex, runs: Vec<Entries>) -> Page {
     Page {
         after,
         through,
@@ -177,6 +177,18 @@ pub(crate) fn page(node: &Node, after: LogIndex, votes: bool) -> Result<Page, Lo
         runs.push(part);
     }
     Ok(answer_page(node, after, at.max(after), runs))
+}
+
+/// The same votes as if all had been cast in `ballot`: a bug that can be planted.
+pub(crate) fn restamp(page: Page, ballot: Ballot) -> Page {
+    let again = |run: &Entries| {
+        let entries = run.as_slice().iter().cloned();
+        Entries::new(run.first(), ballot.stamp(), entries)
+    };
+    Page {
+        runs: page.runs.iter().map(again).collect(),
+        ..page
+    }
 }
 
 /// The next piece of the snapshot for one that has staged so much of one.

@@ -62,6 +62,10 @@ pub(crate) struct Node {
     pub(crate) held: Cover,
     /// What of it is durable.
     pub(crate) durable: Cover,
+    /// The promise is durable.
+    pub(crate) settled: bool,
+    /// Configurations in slots that were on disk at the start and are not known to be chosen.
+    pub(crate) stored_configs: Vec<(LogIndex, Entry)>,
     /// `held` has grown, and no note says yet what follows from that.
     pub(crate) unnoted: bool,
     pub(crate) leader: Option<NodeId>,
@@ -99,6 +103,8 @@ impl Node {
             hinted: hard.chosen,
             held: Cover::up_to(hard.chosen),
             durable: Cover::up_to(hard.chosen),
+            settled: true,
+            stored_configs: Vec::new(),
             unnoted: false,
             leader: None,
             links: Vec::new(),
@@ -241,6 +247,8 @@ impl Node {
         if !planted!(self, PromiseNotPersisted) {
             self.write_state();
         }
+        self.settled = false;
+        self.outbox.note_after(Note::Promised(ballot));
     }
 
     /// Puts votes of the promised ballot, or what is chosen, on disk and in memory.
@@ -250,10 +258,22 @@ impl Node {
         self.slots.put(entries);
     }
 
+    /// Makes votes of what is open, if anything is.
+    pub(crate) fn seal(&mut self, ballot: Ballot) {
+        if let Some(chunk) = self.slots.seal(ballot) {
+            self.hold(chunk.first(), chunk.last());
+            self.outbox.write(LogRecord::Put(chunk));
+        }
+    }
+
     /// These are chosen, or accepted in the promised ballot, and written.
     pub(crate) fn hold(&mut self, first: LogIndex, last: LogIndex) {
         self.held.add(first, last);
         self.unnoted = true;
+        if !self.stored_configs.is_empty() {
+            self.stored_configs
+                .retain(|(index, _)| !(first..=last).contains(index));
+        }
     }
 
     /// Notes what is held once everything written so far is durable: one note for all that was
@@ -295,18 +315,22 @@ impl Node {
     /// Configurations among what was just chosen come into force.
     fn adopt_configs(&mut self, after: LogIndex, through: LogIndex) {
         let mut found: Vec<(LogIndex, Entry)> = Vec::new();
-        let mut at = after.next();
-        while at <= through
-            && let Some(chunk) = self.slots.chunk_from(at)
+        if !self.stored_configs.is_empty() {
+            // Slots that were on disk at the start, and need not have come to memory since.
+            let behind = |(index, _): &(LogIndex, Entry)| *index <= through;
+            found.extend(self.stored_configs.extract_if(.., |stored| behind(stored)));
+            found.retain(|(index, _)| *index > after);
+        }
+        let mut at = after;
+        while let Some(chunk) = self.slots.next_in_memory(at)
+            && chunk.first() <= through
         {
             let part = chunk.through(through);
             found.extend(Slots::configs(&part).map(|(index, entry)| (index, entry.clone())));
-            at = part.last().next();
+            at = part.last();
         }
-        debug_assert!(
-            at > through,
-            "what was just chosen is in memory: {at} of {through} is not"
-        );
+        found.sort_by_key(|(index, _)| *index);
+        found.dedup_by_key(|(index, _)| *index);
         for (index, entry) in found {
             self.adopt(index, &entry);
         }
@@ -342,6 +366,12 @@ impl Node {
             self.write_state();
         }
         self.detail(detail);
+    }
+
+    /// A leader is there: what was proposed in lower ballots and it has not found may wait for ever.
+    pub(crate) fn age_claims(&mut self) {
+        let until = self.now + self.config.timing.forward_timeout;
+        self.tickets.age(self.promised, until);
     }
 
     /// Whether `generation` is the one that `from` has always had; learns it on first contact. One

@@ -9,7 +9,7 @@ use synod_quorum::{NodeSet, Tally, Verdict};
 
 use super::fetch;
 use super::message::{Body, Page};
-use super::node::{Node, Note};
+use super::node::Node;
 use super::planted::planted;
 use crate::Ballot;
 
@@ -65,14 +65,15 @@ impl Candidate {
             found: BTreeMap::new(),
             loading: None,
         };
-        node.outbox.note_after(Note::Promised(ballot));
         candidate.ask_all(node);
-        candidate.read_own(node);
         Some(candidate)
     }
 
     /// Asks everyone who has not answered yet.
     pub(crate) fn ask_all(&mut self, node: &mut Node) {
+        if self.loading.is_none() {
+            self.read_own(node);
+        }
         for place in 0..self.acceptors.len() {
             let acceptor = &self.acceptors[place];
             if acceptor.id == node.id() {

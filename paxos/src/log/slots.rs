@@ -130,11 +130,6 @@ impl Slots {
         self.last()
     }
 
-    /// Whether something is open.
-    pub(crate) const fn has_open(&self) -> bool {
-        !self.open.is_empty()
-    }
-
     /// Makes one shared run of what is open, if anything is.
     pub(crate) fn seal(&mut self, ballot: Ballot) -> Option<Entries> {
         if self.open.is_empty() {
@@ -289,6 +284,21 @@ impl Slots {
             self.bytes -= chunk.weight();
             self.chunks.pop_front();
         }
+    }
+
+    /// The first slot in memory.
+    pub(crate) fn first_in_memory(&self) -> Option<LogIndex> {
+        self.chunks.front().map(Entries::first)
+    }
+
+    /// The first chunk in memory that reaches behind `index`, from there on.
+    pub(crate) fn next_in_memory(&self, index: LogIndex) -> Option<Entries> {
+        let place = match self.chunks.back() {
+            Some(chunk) if chunk.first() <= index.next() => self.chunks.len() - 1,
+            _ => self.chunks.partition_point(|chunk| chunk.last() <= index),
+        };
+        let chunk = self.chunks.get(place)?;
+        (chunk.last() > index).then(|| chunk.after(index))
     }
 
     /// The chunk that holds `index`, from there on; `None` if it is not in memory.
@@ -481,7 +491,7 @@ mod tests {
         let ballot = Ballot::START.next_classic(NodeId(1));
         let sealed = slots.seal(ballot).expect("something is open");
         assert_eq!((sealed.first(), sealed.last()), (LogIndex(5), LogIndex(6)));
-        assert!(slots.seal(ballot).is_none() && !slots.has_open());
+        assert!(slots.seal(ballot).is_none());
         assert_eq!(slots.bytes(), sealed.weight());
         slots.check();
     }

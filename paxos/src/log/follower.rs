@@ -1,0 +1,159 @@
+//! The follower: votes for what the leader proposes, and learns what is chosen.
+
+use synod_core::{Instant, LogIndex, NodeId, Round};
+
+use super::message::{Accept, Body, Page, Piece};
+use super::node::Node;
+use super::planted::planted;
+use super::Detail;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Follower {
+    /// The latest round of the leader that it has seen.
+    round: Round,
+    /// The leader is to be told what is held.
+    ack: bool,
+    /// The leader wants to know whether this node still follows: a heartbeat or a read's round.
+    asked: bool,
+    /// What the leader knows to be chosen, and the first slot that it sends by itself.
+    chosen: LogIndex,
+    pushed: LogIndex,
+    /// What it lacks was asked for: of whom, and until when that may take.
+    pub(crate) fetching: Option<(NodeId, Instant)>,
+}
+
+impl Follower {
+    pub(crate) const fn new() -> Self {
+        Self {
+            round: Round(0),
+            ack: false,
+            asked: false,
+            chosen: LogIndex::START,
+            pushed: LogIndex::START,
+            fetching: None,
+        }
+    }
+
+    /// Entries of the leader, whose ballot is promised (phase 2b).
+    pub(crate) fn on_accept(&mut self, node: &mut Node, from: NodeId, accept: Accept) {
+        let Accept {
+            entries,
+            chosen,
+            pushed,
+            round,
+        } = accept;
+        self.asked |= entries.is_empty() || round > self.round;
+        self.round = self.round.max(round);
+        node.touch = node.now;
+        self.chosen = self.chosen.max(chosen);
+        self.pushed = self.pushed.max(pushed);
+        // What is chosen is here, and the same in every later ballot.
+        let entries = entries.after(node.chosen);
+        let mut at = entries.first();
+        while !entries.is_empty() && at <= entries.last() {
+            if let Some(end) = node.held.end_of(at) {
+                at = end.next();
+                continue;
+            }
+            let last = entries.last();
+            let end = node.held.gap_end(at).map_or(last, |end| end.min(last));
+            node.put(entries.after(at.previous()).through(end));
+            at = end.next();
+        }
+        if planted!(node, ChosenWithoutBallot) {
+            let end = node.slots.stretch_end(node.chosen).min(chosen);
+            node.held.raise(end);
+        }
+        // Of what it holds in this ballot it knows that it is what the leader proposed; an older
+        // vote in a chosen slot may be for something else.
+        node.choose(chosen.min(node.held.through()));
+        self.ack = true;
+        if self.fetching.is_none() {
+            self.catch_up(node, from);
+        }
+    }
+
+    /// Asks `peer` for what the leader does not send by itself.
+    fn catch_up(&mut self, node: &mut Node, peer: NodeId) {
+        let known = node.held.through();
+        if known >= self.chosen || known.next() >= self.pushed {
+            self.fetching = None;
+            return;
+        }
+        if self.fetching.is_none() {
+            let after = node.chosen;
+            node.detail(Detail::Fetching { after, from: peer });
+        }
+        let patience = node.config.timing.round.saturating_mul(2);
+        self.fetching = Some((peer, node.now + patience));
+        node.fetch(peer, node.chosen, false);
+    }
+
+    /// What it asked for has not come: the leader's next message begins anew.
+    pub(crate) fn tick(&mut self, node: &Node) {
+        if self.fetching.is_some_and(|(_, until)| until <= node.now) {
+            self.fetching = None;
+        }
+    }
+
+    /// Chosen entries that it asked for.
+    pub(crate) fn on_page(&mut self, node: &mut Node, from: NodeId, page: &Page) {
+        let before = node.chosen;
+        node.learn(page);
+        node.choose(self.chosen.min(node.held.through()));
+        self.went_on(node, from, node.chosen > before);
+    }
+
+    /// A piece of a snapshot that covers what it asked for.
+    pub(crate) fn on_piece(&mut self, node: &mut Node, from: NodeId, piece: Piece) {
+        let before = node.staged;
+        let installed = node.on_piece(piece);
+        self.went_on(node, from, installed || node.staged != before);
+    }
+
+    /// An answer to what it asked for: if that was news, the next part is asked for at once.
+    fn went_on(&mut self, node: &mut Node, from: NodeId, news: bool) {
+        if !news {
+            return;
+        }
+        self.ack = true;
+        self.catch_up(node, from);
+    }
+
+    /// Acknowledges what has come: one answer for all of it.
+    pub(crate) fn flush(&mut self, node: &mut Node) {
+        let news = node.unnoted;
+        node.note_held();
+        let (ack, asked) = (
+            core::mem::take(&mut self.ack),
+            core::mem::take(&mut self.asked),
+        );
+        if news && planted!(node, VoteNotPersisted) {
+            let held = node.held.short();
+            return self.answer_with(node, held);
+        }
+        if !ack && !asked {
+            return;
+        }
+        // What was written is acknowledged when it is durable. But a slow disk is no silent node:
+        // that this one follows needs no write, so neither the leader's quorum nor its reads wait.
+        if node.settled && (asked || !news) {
+            self.answer(node);
+        }
+        // A promise that is not durable yet acknowledges by itself.
+    }
+
+    /// What is held and durable has grown, or the promise is durable.
+    pub(crate) fn answer(&self, node: &mut Node) {
+        let held = node.durable.short();
+        self.answer_with(node, held);
+    }
+
+    fn answer_with(&self, node: &mut Node, held: super::Cover) {
+        let Some(leader) = node.leader else { return };
+        let round = self.round;
+        // Safe while other writes run: it says only what a note has said to be durable, in a ballot
+        // whose promise is.
+        node.send_now(leader, Body::Accepted { held, round });
+    }
+}

@@ -1,0 +1,368 @@
+//! The leader: takes commands on, sends them as phase 2, counts what is durable (Lamport, *Paxos Made
+//! Simple*, §3).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use synod_core::{
+    Denial, Entries, Entry, EntryKind, Instant, LeaderReads, LogIndex, NodeId, Outcome, Refusal,
+    Round, Ticket,
+};
+
+use super::message::Body;
+use super::node::Node;
+use super::peer::Peer;
+use super::planted::planted;
+use super::prepare::Found;
+use super::{Cover, Detail, Membership};
+use crate::Ballot;
+
+mod feed;
+mod read;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Leader {
+    pub(crate) ballot: Ballot,
+    /// Slots up to here hold what earlier ballots may have chosen: before all of them are chosen
+    /// anew, this leader does not know what is.
+    pub(crate) recovered: LogIndex,
+    pub(crate) peers: Vec<Peer>,
+    /// For each voter in the order of the quorums: its place among the peers, or this node.
+    places: Vec<Option<usize>>,
+    /// Which slot chose the configuration that the peers are of.
+    since: LogIndex,
+    /// The last change of the configuration that was proposed here.
+    pub(crate) change: LogIndex,
+    /// The first slot of this ballot: what lies before was chosen when it began.
+    opened: LogIndex,
+    /// The last proposals that each node has passed on, and in which of its lives. Outlives its
+    /// membership: a repeated message may come after that, or after its return.
+    forwarded: BTreeMap<NodeId, (u64, Ticket)>,
+    /// The latest round that has begun.
+    round: Round,
+    /// A read waits for a round that has not begun.
+    round_wanted: bool,
+    reads: LeaderReads,
+    heartbeat_due: Instant,
+    /// A heartbeat is due to whoever has heard nothing since the last.
+    beat: bool,
+    /// The followers are told of what is chosen at this time if no entries do it before.
+    commit_due: Option<Instant>,
+    commit_overdue: bool,
+    /// Something may have to be written or sent.
+    due: bool,
+    /// What is proposed and not chosen, in bytes.
+    pub(crate) uncommitted: usize,
+}
+
+impl Leader {
+    /// Begins phase 2 of a ballot whose phase 1 has found this: each slot that somebody voted in is
+    /// proposed again with the value of the highest vote, each one before them that nobody voted in
+    /// with nothing (§3, "no-op").
+    pub(crate) fn new(node: &mut Node, ballot: Ballot, found: Found) -> Self {
+        let opened = node.chosen.next();
+        let through = if planted!(node, SuffixNotProposed) {
+            node.chosen
+        } else {
+            found.through
+        };
+        let mut leader = Self {
+            ballot,
+            recovered: through,
+            peers: Vec::new(),
+            places: Vec::new(),
+            since: node.history.since(),
+            change: LogIndex::START,
+            opened,
+            forwarded: BTreeMap::new(),
+            round: Round(0),
+            round_wanted: false,
+            reads: LeaderReads::default(),
+            heartbeat_due: node.now + node.config.timing.heartbeat,
+            beat: true,
+            commit_due: None,
+            commit_overdue: false,
+            due: true,
+            uncommitted: 0,
+        };
+        let blanks = leader.propose_again(node, through, found);
+        let detail = Detail::Recovered {
+            ballot,
+            through,
+            blanks,
+        };
+        node.detail(detail);
+        leader.follow_membership(node);
+        leader
+    }
+
+    /// Proposes what was found; says how many slots were empty.
+    fn propose_again(&mut self, node: &mut Node, through: LogIndex, found: Found) -> u64 {
+        let mut votes = found.votes;
+        let (mut blanks, mut index) = (0, self.opened);
+        while index <= through {
+            let (first, mut weight, mut entries) = (index, 0, Vec::new());
+            while index <= through && weight < node.config.limits.accept_bytes {
+                let entry = match votes.remove(&index) {
+                    Some((_, entry)) => entry,
+                    None if planted!(node, GapNotFilled) && entries.is_empty() => break,
+                    None => {
+                        blanks += 1;
+                        Entry::blank()
+                    }
+                };
+                weight += entry.weight();
+                entries.push(entry);
+                index = index.next();
+            }
+            if entries.is_empty() {
+                index = index.next();
+                continue;
+            }
+            // What earlier leaders left is taken on whatever the limits say.
+            self.uncommitted += weight;
+            node.put(Entries::new(first, self.ballot.stamp(), entries));
+        }
+        blanks
+    }
+
+    /// Has one peer for each member.
+    fn follow_membership(&mut self, node: &Node) {
+        self.since = node.history.since();
+        let membership = node.membership();
+        let others = membership.others(node.id());
+        self.peers.retain_mut(|peer| {
+            let stays = others.binary_search(&peer.id).is_ok();
+            let returns = stays && peer.leaving.is_some();
+            if !stays {
+                // Whoever is taken out hears of it: it gets the log up to the entry that does so.
+                peer.leaving.get_or_insert(self.since);
+            }
+            // One that returns may do so with another disk: nothing is known of it.
+            !returns && !peer.is_gone()
+        });
+        let next = self.pushed(node);
+        for id in others {
+            if let Err(place) = self.peers.binary_search_by_key(&id, |peer| peer.id) {
+                let linked = node.link_to(id).is_some();
+                self.peers
+                    .insert(place, Peer::new(id, linked, next, node.now));
+            }
+        }
+        self.find_places(node);
+        self.due = true;
+    }
+
+    fn find_places(&mut self, node: &Node) {
+        let voters = node.membership().voters().iter();
+        self.places = voters
+            .map(|voter| self.peers.binary_search_by_key(voter, |peer| peer.id).ok())
+            .collect();
+    }
+
+    pub(crate) fn peer(&mut self, id: NodeId) -> Option<&mut Peer> {
+        self.peers.iter_mut().find(|peer| peer.id == id)
+    }
+
+    // Proposals.
+
+    /// Takes a command on.
+    pub(crate) fn propose(
+        &mut self,
+        node: &mut Node,
+        entry: Entry,
+    ) -> Result<LogIndex, (Refusal, Entry)> {
+        let limit = node.config.limits.uncommitted_bytes;
+        let weight = entry.weight();
+        if self.uncommitted > 0 && self.uncommitted + weight > limit {
+            let what = "the bytes of uncommitted proposals";
+            return Err((Refusal::Busy { what, limit }, entry));
+        }
+        self.uncommitted += weight;
+        self.due = true;
+        Ok(node.slots.open(entry))
+    }
+
+    /// Takes on what a follower has passed on: all of it or nothing.
+    pub(crate) fn on_propose(
+        &mut self,
+        node: &mut Node,
+        from: NodeId,
+        life: u64,
+        first: Ticket,
+        commands: Vec<Bytes>,
+    ) {
+        let count = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        let Some(last) = first.0.checked_add(u64::from(count).saturating_sub(1)) else {
+            return node.drop_message();
+        };
+        let seen = self.forwarded.get(&from);
+        let outcome = if seen.is_some_and(|(l, seen)| *l == life && *seen >= first) {
+            // A repeated message must not become a second entry, and a late one is not told from it.
+            Outcome::Unknown
+        } else {
+            self.forwarded.insert(from, (life, Ticket(last)));
+            let accepted = match self.peer(from) {
+                Some(_) => self.accept(node, commands),
+                None => Err(Denial::NotLeader),
+            };
+            accepted.map_or_else(Outcome::Refused, Outcome::Accepted)
+        };
+        // Safe before any write: it only names the slot and the ballot of the entry, and promises
+        // nothing. Sent before the entry itself, so that it arrives before what is chosen.
+        node.send_now(
+            from,
+            Body::Proposed {
+                life,
+                first,
+                count,
+                outcome,
+            },
+        );
+    }
+
+    fn accept(&mut self, node: &mut Node, commands: Vec<Bytes>) -> Result<LogIndex, Denial> {
+        let limits = &node.config.limits;
+        let clip = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let mut lengths = commands.iter().map(Bytes::len);
+        if let Some(len) = lengths.find(|len| *len > limits.command_bytes) {
+            let (len, limit) = (clip(len), clip(limits.command_bytes));
+            return Err(Denial::TooLarge { len, limit });
+        }
+        let weights = commands.iter().map(|command| command.len() + Entry::OVERHEAD);
+        let weight: usize = weights.sum();
+        if self.uncommitted > 0 && self.uncommitted + weight > limits.uncommitted_bytes {
+            return Err(Denial::Busy {
+                limit: clip(limits.uncommitted_bytes),
+            });
+        }
+        self.uncommitted += weight;
+        self.due = true;
+        let index = node.slots.last().next();
+        for command in commands {
+            node.slots.open(Entry::command(command));
+        }
+        Ok(index)
+    }
+
+    /// Proposes a configuration; it is in force once it is chosen.
+    pub(crate) fn reconfigure(&mut self, node: &mut Node, membership: &Membership) -> LogIndex {
+        let entry = Entry {
+            kind: EntryKind::Config,
+            payload: membership.to_bytes(),
+        };
+        self.uncommitted += entry.weight();
+        self.due = true;
+        self.change = node.slots.open(entry);
+        self.change
+    }
+
+    // Counting.
+
+    /// The highest value that a quorum of phase 2 has reached.
+    fn held_by_quorum(&self, node: &Node, own: u64, of: impl Fn(&Peer) -> u64) -> u64 {
+        let Some(phases) = node.membership().phases() else {
+            return 0;
+        };
+        let value = |position: usize| match self.places[position] {
+            Some(place) => of(&self.peers[place]),
+            None => own,
+        };
+        phases.phase2().highest_by(value)
+    }
+
+    /// Chooses what a quorum holds durably in this ballot. Slots may get there in any order; a gap
+    /// holds back those behind it, and when it closes they come at once.
+    pub(crate) fn advance(&mut self, node: &mut Node) {
+        let before = node.chosen;
+        loop {
+            let at = node.chosen.next();
+            if at > node.held.through() {
+                break;
+            }
+            let end = |cover: &Cover| cover.end_of(at).map_or(0, |end| end.0);
+            let own = if planted!(node, CountUnwritten) {
+                end(&node.held)
+            } else {
+                end(&node.durable)
+            };
+            let mut index = LogIndex(self.held_by_quorum(node, own, |peer| end(&peer.acked)));
+            if planted!(node, MajorityMinusOne) {
+                let peers = self.peers.iter().map(|peer| end(&peer.acked));
+                index = LogIndex(peers.fold(own, u64::max));
+            }
+            if index < at {
+                break;
+            }
+            let index = index.min(node.held.through());
+            let weight = node.slots.weight(at, index);
+            self.uncommitted -= weight.min(self.uncommitted);
+            node.choose(index);
+        }
+        if node.chosen > before {
+            if self.commit_due.is_none() {
+                self.commit_due = Some(node.now + node.config.timing.commit_delay);
+            }
+            if node.history.since() != self.since {
+                self.follow_membership(node);
+            }
+        }
+        self.confirm_reads(node);
+    }
+
+    /// What a peer holds durably of this ballot.
+    pub(crate) fn on_accepted(&mut self, node: &mut Node, from: NodeId, held: &Cover, round: Round) {
+        let place = self.peers.iter().position(|peer| peer.id == from);
+        let sound = |place: &usize| {
+            round <= self.peers[*place].round_sent && held.last() <= node.slots.sealed()
+        };
+        let Some(place) = place.filter(sound) else {
+            return node.drop_message();
+        };
+        let peer = &mut self.peers[place];
+        peer.heard = node.now;
+        peer.round_acked = peer.round_acked.max(round);
+        let news = peer.acknowledged(held, node.now);
+        self.due |= news;
+        if news {
+            self.advance(node);
+        } else {
+            self.confirm_reads(node);
+        }
+    }
+
+    // Time.
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.commit_due
+            .map_or(self.heartbeat_due, |due| due.min(self.heartbeat_due))
+    }
+
+    /// Fires what is due.
+    pub(crate) fn tick(&mut self, node: &Node) {
+        if node.now >= self.heartbeat_due {
+            self.heartbeat_due = node.now + node.config.timing.heartbeat;
+            self.beat = true;
+            self.due = true;
+            for peer in &mut self.peers {
+                peer.retry(node.now, node.config.timing.round);
+            }
+        }
+        if self.commit_due.is_some_and(|due| node.now >= due) {
+            self.commit_due = None;
+            self.commit_overdue = true;
+            self.due = true;
+        }
+    }
+
+    /// The leader's own invariants.
+    pub(crate) fn check(&self, node: &Node) {
+        self.peers.iter().for_each(Peer::check);
+        assert_eq!(self.ballot, node.promised, "a leader's ballot is promised");
+        let all = planted!(node, GapNotFilled) || node.held.through() == node.slots.sealed();
+        assert!(all, "a leader holds everything up to its end");
+        let ahead = |peer: &Peer| peer.acked.last() > node.slots.sealed();
+        assert!(!self.peers.iter().any(ahead), "nobody has more");
+    }
+}

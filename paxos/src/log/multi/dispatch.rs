@@ -1,0 +1,274 @@
+//! Which message means what in which ballot and role.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use synod_core::{Denial, Generation, LogIndex, NodeId, Outcome, Ticket};
+
+use super::{MultiPaxos, Role};
+use crate::Ballot;
+use crate::log::message::{Accept, Body, Message, Page, Piece};
+use crate::log::planted::planted;
+use crate::log::fetch;
+
+impl MultiPaxos {
+    pub(super) fn on_message(&mut self, from: NodeId, message: Message) {
+        let ballot = message.ballot;
+        match message.body {
+            Body::Ask { round } => {
+                if self.node.is_voter() {
+                    self.election.on_ask(&mut self.node, from, round);
+                }
+            }
+            Body::Beat {
+                round,
+                stands,
+                follows,
+                content,
+            } => {
+                let beat = (round, stands, follows, content);
+                self.election.on_beat(&mut self.node, from, beat);
+            }
+            Body::TakeOver => {
+                if self.node.leader == Some(from) && ballot == self.node.promised {
+                    self.take_over("its leader asked it to");
+                } else {
+                    self.node.drop_message();
+                }
+            }
+            Body::Prepare { after } => self.on_prepare(from, ballot, after),
+            Body::Promise(page) => self.on_promise(from, ballot, &page),
+            Body::Nack => self.on_nack(from, ballot),
+            Body::Accept(accept) => self.on_accept(from, ballot, accept),
+            Body::Accepted { held, round } => match &mut self.role {
+                Role::Leader(leader) if ballot == leader.ballot => {
+                    leader.on_accepted(&mut self.node, from, &held, round);
+                }
+                Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) => {
+                    self.node.drop_message();
+                }
+            },
+            Body::Fetch {
+                after,
+                votes,
+                staged,
+            } => self.on_fetch(from, ballot, after, votes, staged),
+            Body::Page(page) => self.on_page(from, ballot, &page),
+            Body::Piece(piece) => self.on_piece(from, *piece),
+            Body::Propose {
+                life,
+                first,
+                commands,
+            } => self.on_propose((from, ballot), life, first, commands),
+            Body::Proposed {
+                life,
+                first,
+                count,
+                outcome,
+            } if life == self.node.life => self.on_proposed(ballot, first, count, outcome),
+            Body::Read { life, ticket } => self.on_read(from, life, ticket),
+            Body::ReadAt {
+                life,
+                ticket,
+                index,
+            } if life == self.node.life => self.on_read_at(ticket, index),
+            Body::Proposed { .. } | Body::ReadAt { .. } => self.node.drop_message(),
+            Body::Stranger { known } => self.on_stranger(from, known),
+        }
+    }
+
+    /// Phase 1b.
+    fn on_prepare(&mut self, from: NodeId, ballot: Ballot, after: LogIndex) {
+        let node = &mut self.node;
+        let between_voters = node.is_voter() && node.membership().is_voter(from);
+        if ballot.proposer != from || !between_voters {
+            return node.drop_message();
+        }
+        if ballot < node.promised {
+            return node.refuse(from);
+        }
+        if ballot > node.promised {
+            self.follow(ballot, "has promised a higher ballot");
+        }
+        let node = &mut self.node;
+        let here = after >= node.slots.base();
+        let page = here.then(|| fetch::page(node, after, true).ok()).flatten();
+        let page = page.unwrap_or_else(|| {
+            // It asks for what is on disk only, or for the snapshot, now that it hears of more.
+            fetch::answer_page(node, after, after, Vec::new())
+        });
+        let page = if planted!(node, VoteWithoutBallot) {
+            fetch::restamp(page, ballot)
+        } else {
+            page
+        };
+        // Held back until the promise is durable: a node that forgot it would accept in a lower one.
+        node.send(from, Body::Promise(page));
+    }
+
+    fn on_promise(&mut self, from: NodeId, ballot: Ballot, page: &Page) {
+        match &mut self.role {
+            Role::Candidate(candidate) if ballot == candidate.ballot => {
+                candidate.on_promise(&mut self.node, from, page);
+                self.lead_if_done();
+            }
+            Role::Candidate(_) | Role::Leader(_) | Role::Follower(_) => self.node.drop_message(),
+        }
+    }
+
+    fn on_nack(&mut self, from: NodeId, ballot: Ballot) {
+        if ballot <= self.node.promised {
+            return self.node.drop_message();
+        }
+        self.election.outbid(ballot);
+        if let Role::Candidate(candidate) = &mut self.role
+            && candidate.on_nack(from)
+        {
+            self.become_follower(None, "others have promised a higher ballot");
+        }
+    }
+
+    /// Phase 2b.
+    fn on_accept(&mut self, from: NodeId, ballot: Ballot, accept: Accept) {
+        if ballot.proposer != from || from == self.node.id() {
+            return self.node.drop_message();
+        }
+        if ballot < self.node.promised {
+            return self.node.refuse(from);
+        }
+        if ballot > self.node.promised {
+            // To accept is to promise.
+            self.follow(ballot, "heard of the leader of a higher ballot");
+        }
+        if self.node.leader != Some(from) {
+            self.become_follower(Some(from), "heard of the leader");
+        }
+        match &mut self.role {
+            Role::Follower(follower) => follower.on_accept(&mut self.node, from, accept),
+            Role::Candidate(_) | Role::Leader(_) => self.node.drop_message(),
+        }
+    }
+
+    fn on_fetch(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        after: LogIndex,
+        votes: bool,
+        staged: Option<(synod_core::SnapshotId, u64)>,
+    ) {
+        let node = &mut self.node;
+        if votes && ballot != node.promised {
+            if ballot < node.promised {
+                node.refuse(from);
+            }
+            return;
+        }
+        self.server.serve(node, from, after, votes, staged);
+    }
+
+    fn on_page(&mut self, from: NodeId, ballot: Ballot, page: &Page) {
+        if let Role::Candidate(candidate) = &mut self.role {
+            if ballot == candidate.ballot {
+                candidate.on_page(&mut self.node, from, page);
+                self.lead_if_done();
+            } else {
+                self.node.drop_message();
+            }
+            return;
+        }
+        // What is chosen in a higher ballot than was promised here: that ballot has begun.
+        let chosen = page.runs.iter().filter(|run| run.first() <= page.chosen);
+        if let Some(highest) = chosen.map(|run| Ballot::from(run.stamp())).max()
+            && highest > self.node.promised
+            && matches!(self.role, Role::Follower(_))
+        {
+            self.follow(highest, "has learned of a higher ballot");
+        }
+        match &mut self.role {
+            Role::Follower(follower) => follower.on_page(&mut self.node, from, page),
+            Role::Candidate(_) | Role::Leader(_) => self.node.drop_message(),
+        }
+    }
+
+    fn on_piece(&mut self, from: NodeId, piece: Piece) {
+        match &mut self.role {
+            Role::Follower(follower) => follower.on_piece(&mut self.node, from, piece),
+            Role::Candidate(candidate) => {
+                self.node.on_piece(piece);
+                candidate.ask(&mut self.node, from);
+                self.lead_if_done();
+            }
+            Role::Leader(_) => self.node.drop_message(),
+        }
+    }
+
+    fn on_propose(
+        &mut self,
+        (from, ballot): (NodeId, Ballot),
+        life: u64,
+        first: Ticket,
+        commands: Vec<Bytes>,
+    ) {
+        let node = &mut self.node;
+        let own = node.promised.proposer == node.id();
+        let outcome = match &mut self.role {
+            Role::Leader(leader) if ballot == leader.ballot => {
+                return leader.on_propose(node, from, life, first, commands);
+            }
+            // Maybe a copy of one that this node took on in a ballot that it led before: to take it
+            // on again would make a second entry of it.
+            Role::Leader(_) | Role::Follower(_) | Role::Candidate(_)
+                if own || ballot < node.promised =>
+            {
+                Outcome::Unknown
+            }
+            Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) => {
+                Outcome::Refused(Denial::NotLeader)
+            }
+        };
+        let count = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        node.send(
+            from,
+            Body::Proposed {
+                life,
+                first,
+                count,
+                outcome,
+            },
+        );
+    }
+
+    fn on_read(&mut self, from: NodeId, life: u64, ticket: Ticket) {
+        match &mut self.role {
+            Role::Leader(leader) => leader.on_read(&mut self.node, from, life, ticket),
+            Role::Follower(_) | Role::Candidate(_) => {
+                let index = Err(Denial::NotLeader);
+                self.node.send(
+                    from,
+                    Body::ReadAt {
+                        life,
+                        ticket,
+                        index,
+                    },
+                );
+            }
+        }
+    }
+
+    /// A peer knows another storage under this node's name.
+    fn on_stranger(&mut self, from: NodeId, known: Generation) {
+        // Only members have a say: who was taken out may remember what is forgotten here.
+        if known == self.node.generation || !self.node.membership().contains(from) {
+            return self.node.drop_message();
+        }
+        let evidence = format!(
+            "{from} knows {known} under the name {}, this storage is {}: take the node out of the \
+             cluster and let it join under a new id",
+            self.node.id(),
+            self.node.generation
+        );
+        self.node.fail_stop("a node keeps its storage", evidence);
+    }
+}

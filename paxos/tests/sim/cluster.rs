@@ -1,0 +1,176 @@
+//! How the simulator starts nodes of Multi-Paxos.
+
+use core::time::Duration;
+
+use synod_core::{GroupId, Rng, mix};
+use synod_paxos::log::planted::Bug;
+use synod_paxos::log::{Config, ConfigBuilder, Detail, Message, MultiPaxos};
+use synod_sim::check::Observer;
+use synod_sim::{Bounds, Budget, Framed, Plan, Start, Subject, Wire};
+
+use crate::observer::Ballots;
+
+/// The bytes on its links.
+static WIRE: Framed = Framed(GroupId(1));
+
+/// Multi-Paxos, as it is or with a planted bug.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cluster {
+    pub(crate) bug: Option<Bug>,
+}
+
+impl Subject for Cluster {
+    type Log = MultiPaxos;
+
+    fn start(&self, start: Start<'_>) -> MultiPaxos {
+        let mut builder = Config::builder(start.id).seed(start.seed);
+        if start.voters.contains(&start.id) {
+            builder = builder.voters(start.voters.iter().copied());
+        }
+        let builder = Settings::draw(start.plan).give(builder);
+        let builder = match self.bug {
+            Some(bug) => builder.danger_plant(bug),
+            None => builder,
+        };
+        let config = builder.build().expect("all drawn settings are valid");
+        MultiPaxos::new(config, start.restored, start.now).expect("what was durable can be restored")
+    }
+
+    fn check(&self, log: &MultiPaxos) {
+        log.check();
+    }
+
+    /// Less than half of the voters may forget; who is not a voter may come and go.
+    fn budget(&self, voters: usize) -> Budget {
+        Budget {
+            lost_disks: (voters - 1) / 2,
+            learners: 2,
+        }
+    }
+
+    fn bounds(&self, plan: &Plan) -> Bounds {
+        let settings = Settings::draw(plan);
+        Bounds {
+            // A leader opens its term whatever is under way.
+            uncommitted_bytes: settings.uncommitted + Settings::COMMAND,
+            // Another message leaves while there is room for a byte, and ends with the entry that
+            // fills it.
+            in_flight_bytes: settings.append * (settings.window + 1) + Settings::COMMAND,
+            writes: settings.writes as usize,
+            ..Bounds::default()
+        }
+    }
+
+    fn wire(&self) -> Option<&dyn Wire<Message>> {
+        Some(&WIRE)
+    }
+
+    fn observers(&self) -> Vec<Box<dyn Observer>> {
+        vec![Box::new(Ballots::default())]
+    }
+
+    fn mark(&self, detail: &Detail) -> Option<&'static str> {
+        match detail {
+            Detail::Preparing { .. } => Some("paxos: phases 1"),
+            Detail::Recovered { blanks: 0, .. } => Some("paxos: leaders"),
+            Detail::Recovered { .. } => Some("paxos: leaders that filled gaps"),
+            Detail::Fetching { .. } => Some("paxos: followers that asked for more"),
+            Detail::SnapshotInstalled { .. } => Some("paxos: snapshots installed"),
+            Detail::Compacted { .. } => Some("paxos: logs compacted"),
+            _ => None,
+        }
+    }
+}
+
+/// The same settings for all nodes and lives of one run, small limits more often than not.
+struct Settings {
+    round: u64,
+    heartbeat: u64,
+    commit_delay: u64,
+    forward_timeout: u64,
+    forwards: bool,
+    append: usize,
+    messages: usize,
+    /// Bytes under way, in appends.
+    window: usize,
+    uncommitted: usize,
+    reads: usize,
+    unapplied: usize,
+    log: usize,
+    retained: u64,
+    chunk: usize,
+    writes: u64,
+}
+
+impl Settings {
+    /// Longer than any command of the key-value map, in bytes.
+    const COMMAND: usize = 600;
+
+    fn draw(plan: &Plan) -> Self {
+        let mut rng = Rng::new(mix(plan.seed, 0x7061_786f));
+        let mut one_of = |choices: &[u64]| {
+            rng.pick(choices)
+                .copied()
+                .expect("lists of choices are not empty")
+        };
+        let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let (round, heartbeat) = match one_of(&[0, 1, 2]) {
+            0 => (60, 20),
+            1 => (100, 50),
+            _ => (250, 100),
+        };
+        let mut drawn = Self {
+            round,
+            heartbeat,
+            commit_delay: one_of(&[0, 500, 20_000]),
+            forward_timeout: one_of(&[100, 500, 2_000]),
+            forwards: one_of(&[0, 1, 1, 1]) == 1,
+            append: bytes(one_of(&[1, 200, 1_000, 1 << 20])),
+            messages: bytes(one_of(&[1, 2, 8, 256])),
+            window: bytes(one_of(&[1, 4, 16])),
+            uncommitted: bytes(one_of(&[700, 5_000, 64 << 20])),
+            reads: bytes(one_of(&[1, 5, 10_000])),
+            unapplied: bytes(one_of(&[1, 300, 32 << 20])),
+            log: bytes(one_of(&[1, 400, 5_000, 64 << 20])),
+            retained: one_of(&[0, 3, 20, 10_000]),
+            chunk: bytes(one_of(&[40, 400, 1 << 20])),
+            writes: one_of(&[1, 1, 2, 5]),
+        };
+        // One entry at a time is too slow for a follower that has much to catch up with.
+        let each_second = 1_000_000_000 / plan.round_trip().max(1);
+        // One message for each entry is no test of many operations, only a slow one.
+        if plan.demand() > 400 {
+            drawn.append = drawn.append.max(1_000);
+            drawn.messages = drawn.messages.max(2);
+        }
+        let entries = drawn.append.div_ceil(200).max(1) * drawn.messages.min(drawn.window);
+        if each_second * entries as u64 / 4 < plan.demand() {
+            drawn.append = drawn.append.max(5_000);
+            drawn.messages = drawn.messages.max(8);
+        }
+        if each_second * (drawn.chunk as u64) < 20_000 {
+            drawn.chunk = 4_000;
+        }
+        drawn
+    }
+
+    fn give(self, builder: ConfigBuilder) -> ConfigBuilder {
+        let ms = Duration::from_millis;
+        builder
+            .election_round(ms(self.round))
+            .heartbeat_interval(ms(self.heartbeat))
+            .commit_delay(Duration::from_micros(self.commit_delay))
+            .forward_timeout(ms(self.forward_timeout))
+            .forward_proposals(self.forwards)
+            .max_command_bytes(Self::COMMAND)
+            .max_accept_bytes(self.append)
+            .max_in_flight(self.messages, self.append * self.window)
+            .max_uncommitted_bytes(self.uncommitted)
+            .max_pending_reads(self.reads)
+            .max_unapplied_bytes(self.unapplied)
+            .max_log_bytes(self.log)
+            .retained_entries(self.retained)
+            .snapshot_chunk_bytes(self.chunk)
+            .writes_in_flight(self.writes)
+    }
+}

@@ -1,0 +1,141 @@
+//! What Multi-Paxos promises, from what can be seen outside: status, records, and what was handed out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use synod_core::{Entry, LogIndex, LogRecord, Role, Stamp, Status};
+use synod_sim::check::{Breach, Cluster, Observer, Stored};
+
+/// Checks that a ballot proposes one value for each slot, that promises only rise, over all lives of a
+/// node, and that what is chosen cannot be missed by any quorum of phase 1: of the votes that it would
+/// hear of, the one of the highest ballot is for what was chosen.
+///
+/// For majorities of the nodes that found the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Ballots {
+    /// What was proposed for a slot in a ballot.
+    proposals: HashMap<(LogIndex, Stamp), u64>,
+    /// The round that each node had promised at its last step.
+    rounds: BTreeMap<usize, u64>,
+    /// The last round that each node has led.
+    led: BTreeMap<usize, u64>,
+}
+
+fn ensure(holds: bool, rule: &'static str, evidence: impl FnOnce() -> String) -> Result<(), Breach> {
+    if holds {
+        return Ok(());
+    }
+    Err(Breach::new(rule, evidence()))
+}
+
+fn hash_of(entry: &Entry) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    entry.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Observer for Ballots {
+    fn writes(
+        &mut self,
+        node: usize,
+        _: &Status,
+        records: &[LogRecord],
+        cluster: Cluster<'_>,
+    ) -> Result<(), Breach> {
+        for record in records {
+            let LogRecord::Put(entries) = record else {
+                continue;
+            };
+            for (index, entry) in entries.iter() {
+                let found = hash_of(entry);
+                let key = (index, entries.stamp());
+                let known = *self.proposals.entry(key).or_insert(found);
+                let id = cluster.stored[node].id;
+                ensure(known == found, "a ballot proposes one value for a slot", || {
+                    format!("{id} writes another one than was written before: {key:?}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn steps(&mut self, node: usize, status: &Status, cluster: Cluster<'_>) -> Result<(), Breach> {
+        let before = self.rounds.insert(node, status.era).unwrap_or(0);
+        let id = cluster.stored[node].id;
+        ensure(before <= status.era, "promises only rise", || {
+            format!("{id} goes from round {before} to {}", status.era)
+        })?;
+        if status.role == Role::Leader {
+            self.led.insert(node, status.era);
+        }
+        Ok(())
+    }
+
+    fn starts(&mut self, node: usize, status: &Status, cluster: Cluster<'_>) -> Result<(), Breach> {
+        self.rounds.remove(&node);
+        let stored = &cluster.stored[node];
+        if stored.lost > 0 {
+            // It has lost its promises with all else, and nobody may count on it any more.
+            return Ok(());
+        }
+        let led = self.led.get(&node).copied().unwrap_or(0);
+        ensure(status.era >= led, "promises survive a crash", || {
+            let id = stored.id;
+            format!("{id} starts with round {}, and has led {led}", status.era)
+        })
+    }
+
+    fn commits(
+        &mut self,
+        _: usize,
+        last: LogIndex,
+        _: Stamp,
+        cluster: Cluster<'_>,
+    ) -> Result<(), Breach> {
+        let nodes = &cluster.stored[..cluster.voters];
+        let Some(fact) = cluster.ledger.get(last) else {
+            return Ok(());
+        };
+        /// What a node would say of the slot.
+        enum Vote {
+            /// It knows it to be chosen: a snapshot covers it.
+            Covered,
+            None,
+            Cast(Stamp, bool),
+        }
+        let vote = |node: &Stored| {
+            let snapshot = node.image.snapshot().map(|meta| meta.index());
+            if node.image.compacted().0 >= last || snapshot >= Some(last) {
+                return Vote::Covered;
+            }
+            node.image.get(last).map_or(Vote::None, |(stamp, entry)| {
+                let same = entry.kind == fact.kind && entry.payload == fact.payload;
+                Vote::Cast(stamp, same)
+            })
+        };
+        // Who has lost its disk does not promise.
+        let votes: Vec<Vote> = nodes.iter().filter(|node| node.lost == 0).map(vote).collect();
+        let majority = nodes.len() / 2 + 1;
+        for set in 0_u32..1 << votes.len() {
+            if set.count_ones() as usize != majority {
+                continue;
+            }
+            let heard = votes.iter().enumerate();
+            let heard = heard.filter(|(k, _)| set & (1 << k) != 0).map(|(_, vote)| vote);
+            let (mut covered, mut highest) = (false, None);
+            for vote in heard {
+                match vote {
+                    Vote::Covered => covered = true,
+                    Vote::None => {}
+                    Vote::Cast(stamp, same) => highest = highest.max(Some((*stamp, *same))),
+                }
+            }
+            let found = covered || highest.is_some_and(|(_, same)| same);
+            ensure(found, "no quorum misses what is chosen", || {
+                let ids: Vec<_> = nodes.iter().map(|node| node.id).collect();
+                format!("{last} is chosen, and quorum {set:b} of {ids:?} hears of {highest:?}")
+            })?;
+        }
+        Ok(())
+    }
+}
