@@ -8,6 +8,9 @@
 //! does not hear a leader with a quorum leaves it alone. Nobody compares logs: phase 1 fetches
 //! what the new leader lacks.
 //!
+//! A leader that hears of a voter which has promised a higher ballot and hears nobody lead in that
+//! takes over from itself: else that voter's vote would be missing until the next election.
+//!
 //! Only what a node says of itself raises the ballot that others follow, and what they have
 //! promised; rumours do not, or ballots could outbid each other for ever (omnipaxos #1).
 
@@ -184,6 +187,16 @@ impl Election {
                 .iter()
                 .any(|answer| answer.stands == self.follows && answer.content)
         };
+        if self.content && standing == Standing::Leading {
+            // A voter that has promised a ballot of nobody who leads takes part in no lower one: the
+            // leader has to go above it to have that one's vote again.
+            let stranded = self.answers.iter().filter(|answer| !answer.content);
+            let above = stranded.map(|answer| answer.follows).max();
+            if let Some(above) = above.filter(|above| *above > self.stands) {
+                self.outbid(above);
+                return true;
+            }
+        }
         let alone = self.answers.iter().all(|answer| !answer.content);
         let connected = with_me(&mut self.answers.iter().map(|answer| answer.from));
         !self.content && alone && phases.phase1().is_quorum(connected)

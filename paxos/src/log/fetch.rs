@@ -9,7 +9,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use synod_core::{
-    Decode, Entries, Lane, LoadId, LogEvent, LogIndex, LogLoad, LogLoaded, LogRecord, NodeId,
+    Decode, Entries, Instant, Lane, LoadId, LogEvent, LogIndex, LogLoad, LogLoaded, LogRecord, NodeId,
     OldLog, SnapshotId, SnapshotMeta,
 };
 
@@ -258,13 +258,20 @@ impl Node {
         self.hold(first, last);
     }
 
-    /// A piece of a snapshot; `true` if it was the last one that was missing.
-    pub(crate) fn on_piece(&mut self, piece: Piece) -> bool {
+    /// A piece of a snapshot; `true` if it was the last one that was missing. While pieces come from
+    /// one peer, those of others do not count: two that have different snapshots would each make the
+    /// other's begin anew, without end.
+    pub(crate) fn on_piece(&mut self, from: NodeId, piece: Piece) -> bool {
         let Piece {
             meta,
             offset,
             chunk,
         } = piece;
+        let busy = |(source, until): &(NodeId, Instant)| *source != from && self.now < *until;
+        if self.staging.as_ref().is_some_and(busy) {
+            self.drop_message();
+            return false;
+        }
         if meta.index() <= self.chosen {
             // All of that is here meanwhile.
             return false;
@@ -276,6 +283,8 @@ impl Node {
             self.drop_message();
             return false;
         }
+        let patience = self.config.timing.round.saturating_mul(4);
+        self.staging = Some((from, self.now + patience));
         self.outbox.write(LogRecord::Stage {
             lane: Lane::Received,
             id: meta.id,
@@ -320,6 +329,7 @@ impl Node {
         self.history = History::new(index, membership);
         self.membership_changed();
         self.staged = None;
+        self.staging = None;
         self.snapshot = Some(meta.clone());
         self.held.raise(index);
         self.unnoted = true;

@@ -107,7 +107,7 @@ impl Follower {
     /// A piece of a snapshot that covers what it asked for.
     pub(crate) fn on_piece(&mut self, node: &mut Node, from: NodeId, piece: Piece) {
         let before = node.staged;
-        let installed = node.on_piece(piece);
+        let installed = node.on_piece(from, piece);
         self.went_on(node, from, installed || node.staged != before);
     }
 

@@ -216,7 +216,14 @@ impl MultiPaxos {
         };
         let takes_over = self.election.judge(&self.node, standing);
         if takes_over {
-            self.take_over("nobody leads whom it hears");
+            self.take_over(match standing {
+                Standing::Leading if self.election.content => {
+                    "a voter that hears no leader has promised a higher ballot"
+                }
+                Standing::Leading | Standing::Preparing | Standing::No => {
+                    "nobody leads whom it hears"
+                }
+            });
         } else if !self.election.content {
             match &self.role {
                 Role::Leader(_) => self.become_follower(None, "lost touch with a quorum"),
@@ -324,6 +331,7 @@ impl Machine for MultiPaxos {
         node.links.retain(|(known, _)| *known != peer);
         node.outbox.purge(peer);
         self.server.forget(peer);
+        node.staging = node.staging.filter(|(source, _)| *source != peer);
         let up = matches!(link, Link::Up(_));
         if let Link::Up(id) = link {
             let place = node.links.partition_point(|(known, _)| *known < peer);

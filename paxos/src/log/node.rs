@@ -54,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) staged: Option<(SnapshotId, u64)>,
 
     // Volatile.
+    /// Whose snapshot is being received, and until when its next piece may take.
+    pub(crate) staging: Option<(NodeId, Instant)>,
     /// Everything up to here is chosen, and here is what was chosen.
     pub(crate) chosen: LogIndex,
     /// What a restart would know of that.
@@ -99,6 +101,7 @@ impl Node {
             history,
             snapshot: None,
             staged: None,
+            staging: None,
             chosen: hard.chosen,
             hinted: hard.chosen,
             held: Cover::up_to(hard.chosen),

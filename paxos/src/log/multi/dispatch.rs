@@ -196,7 +196,7 @@ impl MultiPaxos {
         match &mut self.role {
             Role::Follower(follower) => follower.on_piece(&mut self.node, from, piece),
             Role::Candidate(candidate) => {
-                self.node.on_piece(piece);
+                self.node.on_piece(from, piece);
                 candidate.ask(&mut self.node, from);
                 self.lead_if_done();
             }
