@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use synod_core::{
     Decode, Entries, Instant, Lane, LoadId, LogEvent, LogIndex, LogLoad, LogLoaded, LogRecord, NodeId,
-    OldLog, SnapshotId, SnapshotMeta,
+    OldLog, Run, SnapshotId, SnapshotMeta,
 };
 
 use super::membership::History;
@@ -233,29 +233,29 @@ impl Node {
                 return self.drop_message();
             }
             let last = part.last();
-            self.put_chosen(part);
+            self.put_chosen(&part);
             self.choose(last);
         }
     }
 
-    /// Puts what is chosen in its slots; on disk, too, where that holds another ballot's vote. A vote
-    /// of the same ballot is the same value.
-    fn put_chosen(&mut self, entries: Entries) {
+    /// Puts what is chosen in its slots, but where this node has voted in the same ballot or a later
+    /// one: that vote is for the same value. (What one knows to be chosen it holds with the mark of a
+    /// ballot in which it was chosen, or of a later one.) So votes never go back.
+    fn put_chosen(&mut self, entries: &Entries) {
         let (first, last) = (entries.first(), entries.last());
-        let same = {
-            let mut at = first;
-            let mut stored = self.slots.runs_in(first, last);
-            stored.all(|run| {
-                let next = run.first == at && run.stamp == entries.stamp();
-                at = run.last.next();
-                next
-            }) && at > last
-        };
-        if !same {
-            self.outbox.write(LogRecord::Put(entries.clone()));
+        let own = self.slots.runs_in(first, last);
+        let own: Vec<Run> = own.filter(|run| run.stamp >= entries.stamp()).collect();
+        let mut at = first;
+        for run in own {
+            if at < run.first {
+                self.put(entries.after(at.previous()).through(run.first.previous()));
+            }
+            self.hold(run.first, run.last);
+            at = run.last.next();
         }
-        self.slots.put(entries);
-        self.hold(first, last);
+        if at <= last {
+            self.put(entries.after(at.previous()));
+        }
     }
 
     /// A piece of a snapshot; `true` if it was the last one that was missing. While pieces come from

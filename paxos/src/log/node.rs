@@ -256,9 +256,14 @@ impl Node {
 
     /// Puts votes of the promised ballot, or what is chosen, on disk and in memory.
     pub(crate) fn put(&mut self, entries: Entries) {
+        let (first, last) = (entries.first(), entries.last());
+        if !self.stored_configs.is_empty() {
+            self.stored_configs
+                .retain(|(index, _)| !(first..=last).contains(index));
+        }
         self.outbox.write(LogRecord::Put(entries.clone()));
-        self.hold(entries.first(), entries.last());
         self.slots.put(entries);
+        self.hold(first, last);
     }
 
     /// Makes votes of what is open, if anything is.
@@ -273,10 +278,6 @@ impl Node {
     pub(crate) fn hold(&mut self, first: LogIndex, last: LogIndex) {
         self.held.add(first, last);
         self.unnoted = true;
-        if !self.stored_configs.is_empty() {
-            self.stored_configs
-                .retain(|(index, _)| !(first..=last).contains(index));
-        }
     }
 
     /// Notes what is held once everything written so far is durable: one note for all that was

@@ -226,6 +226,11 @@ impl Candidate {
             acceptor.promised && acceptor.covered.max(node.chosen) >= acceptor.last
         });
         let complete: NodeSet = quorum.set(complete.map(|acceptor| acceptor.id));
+        // Its own votes must be among them: it could not tell slots that nobody needs from free ones.
+        let own = quorum.set([node.id()]);
+        if complete & own != own {
+            return false;
+        }
         if planted!(node, MajorityMinusOne) {
             return complete.len() * 2 + 2 > quorum.members().len();
         }
