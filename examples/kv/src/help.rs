@@ -29,7 +29,7 @@ linearizable. The last line holds the figures. It exits with 0 only if every che
                    append KEY VALUE, delete KEY, cas KEY OLD NEW; # begins a comment
   --report FILE    write the figures as JSON
   --keep           keep the directory with the logs
-  --protocol NAME  raft (raft)
+  --protocol NAME  raft or multi-paxos (raft)
 ";
 
 pub(crate) const SERVE: &str = "\
@@ -42,7 +42,7 @@ synod-kv serve: run one node
   --cluster-id N             nodes of another cluster are refused (1)
   --join                     join a cluster that runs: see `members add-learner`
   --exit-with-stdin          stop when standard input ends, as when a parent process dies
-  --protocol NAME            raft (raft)
+  --protocol NAME            raft or multi-paxos: the same on all nodes (raft)
 
 Traffic between nodes and from clients is neither encrypted nor authenticated here: use it on
 loopback or a private network. synod-node has mutual TLS.

@@ -1,12 +1,10 @@
-//! A node with a classic bug, for tests to find: the environment names one that `synod_raft` knows,
-//! or [`IGNORE_FAILED_WRITES`]. Only with the feature `planted`.
+//! A node with a classic bug, for tests to find: the environment names one that `synod_raft` or
+//! `synod_paxos` knows, or [`IGNORE_FAILED_WRITES`]. Only with the feature `planted`.
 
 use synod_core::{
     Batch, LogLoad, LogLoaded, LogRecord, LogStorage, Restored, Storage, StorageError,
 };
 use synod_node::wal::Wal;
-use synod_raft::ConfigBuilder;
-use synod_raft::planted::Bug;
 
 /// What is read from the environment.
 const VARIABLE: &str = "SYNOD_KV_PLANTED";
@@ -18,17 +16,37 @@ fn named() -> Option<String> {
     std::env::var(VARIABLE).ok()
 }
 
-/// Plants a bug in the protocol, if it is one of those.
-pub(crate) fn raft(config: ConfigBuilder) -> Result<ConfigBuilder, String> {
+/// The bug that is named, if one of `all` is.
+fn find<B: Copy + std::fmt::Debug>(all: &[B]) -> Result<Option<B>, String> {
     match named() {
-        None => Ok(config),
-        Some(name) if name == IGNORE_FAILED_WRITES => Ok(config),
+        None => Ok(None),
+        Some(name) if name == IGNORE_FAILED_WRITES => Ok(None),
         Some(name) => {
-            let bug = Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name);
+            let bug = all.iter().find(|bug| format!("{bug:?}") == name);
             let bug = bug.ok_or_else(|| format!("{VARIABLE} ({name}) is no bug"))?;
-            Ok(config.danger_plant(bug))
+            Ok(Some(*bug))
         }
     }
+}
+
+/// Plants a bug in Raft, if it is one of those.
+pub(crate) fn raft(config: synod_raft::ConfigBuilder) -> Result<synod_raft::ConfigBuilder, String> {
+    let bug = find(&synod_raft::planted::Bug::ALL)?;
+    Ok(match bug {
+        Some(bug) => config.danger_plant(bug),
+        None => config,
+    })
+}
+
+/// Plants a bug in Multi-Paxos, if it is one of those.
+pub(crate) fn multi_paxos(
+    config: synod_paxos::log::ConfigBuilder,
+) -> Result<synod_paxos::log::ConfigBuilder, String> {
+    let bug = find(&synod_paxos::log::planted::Bug::ALL)?;
+    Ok(match bug {
+        Some(bug) => config.danger_plant(bug),
+        None => config,
+    })
 }
 
 /// Plants a bug in the storage, if it is that.

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use synod_core::{Decode, Encode, Instant, NodeId, ReplicatedLog, Restored};
+use synod_paxos::log::MultiPaxos;
 use synod_raft::Raft;
 
 /// A protocol by name: what `--protocol` takes.
@@ -10,6 +11,7 @@ use synod_raft::Raft;
 pub(crate) enum ProtocolName {
     #[default]
     Raft,
+    MultiPaxos,
 }
 
 impl ProtocolName {
@@ -17,6 +19,7 @@ impl ProtocolName {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Raft => "raft",
+            Self::MultiPaxos => "multi-paxos",
         }
     }
 }
@@ -27,7 +30,10 @@ impl FromStr for ProtocolName {
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
             "raft" => Ok(Self::Raft),
-            other => Err(format!("--protocol ({other}) must be one of: raft")),
+            "multi-paxos" => Ok(Self::MultiPaxos),
+            other => Err(format!(
+                "--protocol ({other}) must be one of: raft, multi-paxos"
+            )),
         }
     }
 }
@@ -60,6 +66,20 @@ impl Protocol for Raft {
             .forward_proposals(false);
         #[cfg(feature = "planted")]
         let config = crate::planted::raft(config)?;
+        let config = config.build().map_err(|error| error.to_string())?;
+        Self::new(config, restored, now).map_err(|error| error.to_string())
+    }
+}
+
+impl Protocol for MultiPaxos {
+    fn open(founding: &Founding, restored: Restored, now: Instant) -> Result<Self, String> {
+        let config = synod_paxos::log::Config::builder(founding.id)
+            .voters(founding.voters.iter().copied())
+            .seed(founding.seed)
+            // As above.
+            .forward_proposals(false);
+        #[cfg(feature = "planted")]
+        let config = crate::planted::multi_paxos(config)?;
         let config = config.build().map_err(|error| error.to_string())?;
         Self::new(config, restored, now).map_err(|error| error.to_string())
     }

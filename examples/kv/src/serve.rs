@@ -10,6 +10,7 @@ use synod_node::clock::TokioClock;
 use synod_node::stream::{InsecurePlaintext, StreamConfig, StreamTransport, TokioTcp};
 use synod_node::wal::{Wal, WalConfig};
 use synod_node::{Config, Handle, Node, NodeEvent, Observed, Parts};
+use synod_paxos::log::MultiPaxos;
 use synod_raft::Raft;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,6 +30,7 @@ pub(crate) fn fresh_seed() -> u64 {
 pub(crate) async fn run(args: ServeArgs) -> Result<(), String> {
     match args.protocol {
         ProtocolName::Raft => run_on::<Raft>(args).await,
+        ProtocolName::MultiPaxos => run_on::<MultiPaxos>(args).await,
     }
 }
 

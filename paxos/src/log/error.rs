@@ -12,7 +12,9 @@ use crate::Ballot;
 #[non_exhaustive]
 pub enum ConfigError {
     /// Who is asked in a round of the election has to be heard of in it.
-    #[error("election_round ({round:?}) must be at least the heartbeat_interval ({heartbeat:?}), which must not be 0")]
+    #[error(
+        "election_round ({round:?}) must be at least the heartbeat_interval ({heartbeat:?}), which must not be 0"
+    )]
     HeartbeatTooSlow {
         /// The length of a round.
         round: Duration,

@@ -9,8 +9,8 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use synod_core::{
-    Decode, Entries, Instant, Lane, LoadId, LogEvent, LogIndex, LogLoad, LogLoaded, LogRecord, NodeId,
-    OldLog, Run, SnapshotId, SnapshotMeta,
+    Decode, Entries, Instant, Lane, LoadId, LogEvent, LogIndex, LogLoad, LogLoaded, LogRecord,
+    NodeId, OldLog, Run, SnapshotId, SnapshotMeta,
 };
 
 use super::membership::History;
@@ -132,10 +132,19 @@ fn is_current(node: &Node, run: &Entries) -> bool {
 
 /// The last slot that one may want.
 fn last_wanted(node: &Node, votes: bool) -> LogIndex {
-    if votes { node.slots.sealed() } else { node.chosen }
+    if votes {
+        node.slots.sealed()
+    } else {
+        node.chosen
+    }
 }
 
-pub(crate) fn answer_page(node: &Node, after: LogIndex, through: LogIndex, runs: Vec<Entries>) -> Page {
+pub(crate) fn answer_page(
+    node: &Node,
+    after: LogIndex,
+    through: LogIndex,
+    runs: Vec<Entries>,
+) -> Page {
     Page {
         after,
         through,

@@ -2,10 +2,10 @@
 
 use synod_core::{Instant, LogIndex, NodeId, Round};
 
+use super::Detail;
 use super::message::{Accept, Body, Page, Piece};
 use super::node::Node;
 use super::planted::planted;
-use super::Detail;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Follower {

@@ -1,8 +1,6 @@
 //! Passing proposals and reads on to the leader.
 
-use synod_core::{
-    Denial, Forward, LogIndex, Lost, NodeId, Outcome, Refusal, Ticket, TicketRange,
-};
+use synod_core::{Denial, Forward, LogIndex, Lost, NodeId, Outcome, Refusal, Ticket, TicketRange};
 
 use super::message::Body;
 use super::multi::MultiPaxos;

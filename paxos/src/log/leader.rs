@@ -230,7 +230,9 @@ impl Leader {
             let (len, limit) = (clip(len), clip(limits.command_bytes));
             return Err(Denial::TooLarge { len, limit });
         }
-        let weights = commands.iter().map(|command| command.len() + Entry::OVERHEAD);
+        let weights = commands
+            .iter()
+            .map(|command| command.len() + Entry::OVERHEAD);
         let weight: usize = weights.sum();
         if self.uncommitted > 0 && self.uncommitted + weight > limits.uncommitted_bytes {
             return Err(Denial::Busy {
@@ -312,7 +314,13 @@ impl Leader {
     }
 
     /// What a peer holds durably of this ballot.
-    pub(crate) fn on_accepted(&mut self, node: &mut Node, from: NodeId, held: &Cover, round: Round) {
+    pub(crate) fn on_accepted(
+        &mut self,
+        node: &mut Node,
+        from: NodeId,
+        held: &Cover,
+        round: Round,
+    ) {
         let place = self.peers.iter().position(|peer| peer.id == from);
         let sound = |place: &usize| {
             round <= self.peers[*place].round_sent && held.last() <= node.slots.sealed()

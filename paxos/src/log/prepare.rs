@@ -183,7 +183,10 @@ impl Candidate {
 
     /// A page of an acceptor's votes.
     pub(crate) fn on_page(&mut self, node: &mut Node, from: NodeId, page: &Page) {
-        let Some(place) = self.place(from).filter(|place| self.acceptors[*place].promised) else {
+        let Some(place) = self
+            .place(from)
+            .filter(|place| self.acceptors[*place].promised)
+        else {
             return node.drop_message();
         };
         self.acceptors[place].last = page.last;
@@ -240,7 +243,9 @@ impl Candidate {
     /// What phase 1 has found.
     pub(crate) fn finish(mut self, node: &Node) -> Found {
         let votes = self.found.split_off(&node.chosen.next());
-        let through = votes.last_key_value().map_or(node.chosen, |(index, _)| *index);
+        let through = votes
+            .last_key_value()
+            .map_or(node.chosen, |(index, _)| *index);
         Found { through, votes }
     }
 }

@@ -110,7 +110,9 @@ fn read_log(config: Config, mut hard: HardState, restored: Restored) -> Result<N
         });
     }
     let snapshot = restored.snapshot;
-    let covered = snapshot.as_ref().map_or(LogIndex::START, SnapshotMeta::index);
+    let covered = snapshot
+        .as_ref()
+        .map_or(LogIndex::START, SnapshotMeta::index);
     hard.chosen = hard.chosen.max(base).max(covered);
     let chosen = hard.chosen;
     let mut slots = Slots::restore((base, ballot), restored.runs, restored.tail);
@@ -142,7 +144,9 @@ fn read_log(config: Config, mut hard: HardState, restored: Restored) -> Result<N
         .collect();
     // What it has accepted in the ballot that it has promised counts as before.
     let own = node.slots.runs_in(chosen.next(), node.slots.sealed());
-    let own: Vec<_> = own.filter(|run| Ballot::from(run.stamp) == promised).collect();
+    let own: Vec<_> = own
+        .filter(|run| Ballot::from(run.stamp) == promised)
+        .collect();
     for run in own {
         node.held.add(run.first, run.last);
         node.durable.add(run.first, run.last);
@@ -168,8 +172,7 @@ fn read_history(
     configs: &[(LogIndex, bytes::Bytes)],
 ) -> Result<History, RestoreError> {
     let read = |index, bytes: &bytes::Bytes| {
-        Membership::decode_all(bytes.clone())
-            .map_err(|error| RestoreError::Config { index, error })
+        Membership::decode_all(bytes.clone()).map_err(|error| RestoreError::Config { index, error })
     };
     let (mut history, behind) = match snapshot {
         Some(meta) => {

@@ -459,9 +459,15 @@ mod tests {
                     let at = LogIndex(slot);
                     let round = map.get(&slot).copied();
                     assert_eq!(slots.ballot_at(at).map(|b| b.round), round, "seed {seed}");
-                    let next = map.range(slot + 1..).next().map(|(slot, _)| LogIndex(*slot));
+                    let next = map
+                        .range(slot + 1..)
+                        .next()
+                        .map(|(slot, _)| LogIndex(*slot));
                     assert_eq!(slots.next_held(at), next, "seed {seed}");
-                    let whole = map.range(slot..).zip(slot..).take_while(|((a, _), b)| **a == *b);
+                    let whole = map
+                        .range(slot..)
+                        .zip(slot..)
+                        .take_while(|((a, _), b)| **a == *b);
                     let end = whole.last().map(|(_, slot)| LogIndex(slot));
                     if let Some(end) = end {
                         assert_eq!(slots.stretch_end(at), end, "seed {seed}");

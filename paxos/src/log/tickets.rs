@@ -137,7 +137,10 @@ impl Tickets {
         self.lose(&entries, ballot, &mut tell);
         let mut rest = entries;
         while !rest.is_empty() {
-            let claimed = self.claims.iter_mut().filter(|claim| claim.ballot == ballot);
+            let claimed = self
+                .claims
+                .iter_mut()
+                .filter(|claim| claim.ballot == ballot);
             let Some(claim) = claimed.min_by_key(|claim| claim.first) else {
                 break;
             };
@@ -166,7 +169,10 @@ impl Tickets {
         for claim in &mut self.claims {
             while claim.ballot != ballot && claim.count > 0 && claim.first <= entries.last() {
                 let ticket = Ticket(claim.ticket.0);
-                let proposed = claim.armed.as_ref().and_then(|armed| armed.get(claim.first));
+                let proposed = claim
+                    .armed
+                    .as_ref()
+                    .and_then(|armed| armed.get(claim.first));
                 tell(match (proposed, entries.get(claim.first)) {
                     (Some(proposed), Some(chosen)) if proposed != chosen => {
                         Settled::Displaced(ticket)

@@ -33,7 +33,8 @@ impl Subject for Cluster {
             None => builder,
         };
         let config = builder.build().expect("all drawn settings are valid");
-        MultiPaxos::new(config, start.restored, start.now).expect("what was durable can be restored")
+        MultiPaxos::new(config, start.restored, start.now)
+            .expect("what was durable can be restored")
     }
 
     fn check(&self, log: &MultiPaxos) {

@@ -21,7 +21,11 @@ pub(crate) struct Ballots {
     led: BTreeMap<usize, u64>,
 }
 
-fn ensure(holds: bool, rule: &'static str, evidence: impl FnOnce() -> String) -> Result<(), Breach> {
+fn ensure(
+    holds: bool,
+    rule: &'static str,
+    evidence: impl FnOnce() -> String,
+) -> Result<(), Breach> {
     if holds {
         return Ok(());
     }
@@ -51,9 +55,11 @@ impl Observer for Ballots {
                 let key = (index, entries.stamp());
                 let known = *self.proposals.entry(key).or_insert(found);
                 let id = cluster.stored[node].id;
-                ensure(known == found, "a ballot proposes one value for a slot", || {
-                    format!("{id} writes another one than was written before: {key:?}")
-                })?;
+                ensure(
+                    known == found,
+                    "a ballot proposes one value for a slot",
+                    || format!("{id} writes another one than was written before: {key:?}"),
+                )?;
             }
         }
         Ok(())
@@ -114,14 +120,20 @@ impl Observer for Ballots {
             })
         };
         // Who has lost its disk does not promise.
-        let votes: Vec<Vote> = nodes.iter().filter(|node| node.lost == 0).map(vote).collect();
+        let votes: Vec<Vote> = nodes
+            .iter()
+            .filter(|node| node.lost == 0)
+            .map(vote)
+            .collect();
         let majority = nodes.len() / 2 + 1;
         for set in 0_u32..1 << votes.len() {
             if set.count_ones() as usize != majority {
                 continue;
             }
             let heard = votes.iter().enumerate();
-            let heard = heard.filter(|(k, _)| set & (1 << k) != 0).map(|(_, vote)| vote);
+            let heard = heard
+                .filter(|(k, _)| set & (1 << k) != 0)
+                .map(|(_, vote)| vote);
             let (mut covered, mut highest) = (false, None);
             for vote in heard {
                 match vote {

@@ -7,9 +7,7 @@ use crate::cluster::Cluster;
 /// What is drawn from when nobody says otherwise.
 const BASE: &str = "synod";
 /// The branches that must be reached, per thousand seeds.
-const MARKS: &[(&str, u64)] = &[
-    ("amnesiacs refused", 15),
-];
+const MARKS: &[(&str, u64)] = &[("amnesiacs refused", 15)];
 
 /// What fresh seeds are drawn from: the commit, in continuous integration.
 pub(crate) fn base() -> String {
@@ -34,7 +32,10 @@ fn no_seed_breaks_multi_paxos() {
         .replay_with(command)
         .run(&Simulation::new(Cluster::default(), Kv));
     println!("{summary}");
-    assert!(summary.failure.is_none(), "a seed broke multi-paxos, see above");
+    assert!(
+        summary.failure.is_none(),
+        "a seed broke multi-paxos, see above"
+    );
     if summary.seeds >= 500 {
         let missed = summary.missed(MARKS);
         assert!(missed.is_empty(), "the simulator is blind: {missed:#?}");

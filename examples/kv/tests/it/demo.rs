@@ -8,7 +8,16 @@ use std::time::{Duration, Instant};
 use crate::support::{Process, processes_about, program, refusal, run, text};
 
 #[test]
-fn a_short_run_loses_nothing() {
+fn a_short_run_on_raft_loses_nothing() {
+    a_short_run_loses_nothing("raft");
+}
+
+#[test]
+fn a_short_run_on_multi_paxos_loses_nothing() {
+    a_short_run_loses_nothing("multi-paxos");
+}
+
+fn a_short_run_loses_nothing(protocol: &str) {
     let dir = tempfile::tempdir().unwrap();
     let report = dir.path().join("report.json");
     let output = run(&[
@@ -18,7 +27,7 @@ fn a_short_run_loses_nothing() {
         "--clients",
         "8",
         "--protocol",
-        "raft",
+        protocol,
         "--report",
         report.to_str().unwrap(),
     ]);

@@ -8,9 +8,9 @@ use synod_core::{Denial, Generation, LogIndex, NodeId, Outcome, Ticket};
 
 use super::{MultiPaxos, Role};
 use crate::Ballot;
+use crate::log::fetch;
 use crate::log::message::{Accept, Body, Message, Page, Piece};
 use crate::log::planted::planted;
-use crate::log::fetch;
 
 impl MultiPaxos {
     pub(super) fn on_message(&mut self, from: NodeId, message: Message) {

@@ -100,8 +100,7 @@ impl Node {
             }
         }
         if self.handout.handed() == before && before < end {
-            self.handout
-                .pause(self.now + self.config.timing.heartbeat);
+            self.handout.pause(self.now + self.config.timing.heartbeat);
         }
     }
 
@@ -124,8 +123,7 @@ impl Node {
     /// These reads may be answered once `index` is handed out.
     pub(crate) fn ripen_at(&mut self, index: LogIndex, tickets: TicketRange) {
         let until = self.now + self.config.timing.forward_timeout;
-        self.handout
-            .ripen_at(index, tickets, until, self.chosen);
+        self.handout.ripen_at(index, tickets, until, self.chosen);
         self.due = true;
     }
 
