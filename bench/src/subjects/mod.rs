@@ -17,7 +17,7 @@ use ::bytes::Bytes;
 use self::noraft::NoRaft;
 use self::omnipaxos::{Boxed, Omni};
 use self::raft::{Settings, Tikv};
-use self::synod::Synod;
+use self::synod::{Synod, multi_paxos, raft as synod_raft};
 use crate::run::{HeapMeter, Sample, run};
 use crate::work::Work;
 
@@ -78,7 +78,13 @@ pub const ROSTER: &[Entrant] = &[
         name: "synod",
         family: "synod",
         about: "synod-raft, default settings",
-        run: |work, heap| run(work, Synod::new(work), heap),
+        run: |work, heap| run(work, Synod::new(work, synod_raft), heap),
+    },
+    Entrant {
+        name: "synod-paxos",
+        family: "synod-paxos",
+        about: "Multi-Paxos of synod-paxos, default settings",
+        run: |work, heap| run(work, Synod::new(work, multi_paxos), heap),
     },
     Entrant {
         name: named!(""),

@@ -1,39 +1,53 @@
-//! Our own machine, `synod-raft`.
+//! Our own machines, `synod-raft` and `synod-paxos`.
 
 use bytes::Bytes;
 use synod_core::{
-    Entries, EntryKind, Envelope, Instant, Link, LinkId, LogEvent, Machine, NodeId, Output,
-    ReplicatedLog, Restored, Role,
+    Entries, EntryKind, Envelope, Instant, Link, LinkId, LogEvent, NodeId, Output, ReplicatedLog,
+    Restored, Role,
 };
-use synod_raft::{Config, Message, Raft};
+use synod_paxos::log::MultiPaxos;
+use synod_raft::Raft;
 
 use crate::payload::{self, Digest};
 use crate::subject::{LEADER, Network, Subject};
 use crate::work::Work;
 
+/// Starts a node of a cluster with the default settings.
+pub(super) type Start<L> = fn(NodeId, &[NodeId]) -> L;
+
+pub(super) fn raft(id: NodeId, ids: &[NodeId]) -> Raft {
+    let config = synod_raft::Config::builder(id)
+        .voters(ids.iter().copied())
+        .seed(id.0)
+        .build()
+        .expect("the defaults are valid");
+    Raft::new(config, Restored::default(), Instant::START).expect("an empty storage")
+}
+
+pub(super) fn multi_paxos(id: NodeId, ids: &[NodeId]) -> MultiPaxos {
+    let config = synod_paxos::log::Config::builder(id)
+        .voters(ids.iter().copied())
+        .seed(id.0)
+        .build()
+        .expect("the defaults are valid");
+    MultiPaxos::new(config, Restored::default(), Instant::START).expect("an empty storage")
+}
+
 /// A cluster with the default limits; node `k` here is `NodeId(k + 1)` there.
-pub(super) struct Synod {
-    nodes: Vec<Raft>,
-    network: Network<Envelope<Message>>,
+pub(super) struct Synod<L: ReplicatedLog> {
+    nodes: Vec<L>,
+    network: Network<Envelope<L::Message>>,
     now: Instant,
     /// What each node has handed out: the runs themselves, which are shared and not copied.
     handed: Vec<Vec<Entries>>,
     committed: Vec<u64>,
 }
 
-impl Synod {
-    pub(super) fn new(work: &Work) -> Self {
+impl<L: ReplicatedLog> Synod<L> {
+    pub(super) fn new(work: &Work, start: Start<L>) -> Self {
         let ids: Vec<NodeId> = (1..=work.nodes as u64).map(NodeId).collect();
-        let start = |id: &NodeId| {
-            let config = Config::builder(*id)
-                .voters(ids.iter().copied())
-                .seed(id.0)
-                .build()
-                .expect("the defaults are valid");
-            Raft::new(config, Restored::default(), Instant::START).expect("an empty storage")
-        };
         let mut cluster = Self {
-            nodes: ids.iter().map(start).collect(),
+            nodes: ids.iter().map(|id| start(*id, &ids)).collect(),
             network: Network::new(work.nodes),
             now: Instant::START,
             handed: vec![Vec::new(); work.nodes],
@@ -48,8 +62,10 @@ impl Synod {
         cluster.now = Instant::from_millis(10_000);
         cluster.nodes[LEADER].tick(cluster.now);
         while cluster.turn() {}
-        cluster.idle();
-        while cluster.turn() {}
+        for _ in 0..4 {
+            cluster.idle();
+            while cluster.turn() {}
+        }
         assert_eq!(cluster.nodes[LEADER].status().role, Role::Leader);
         cluster
     }
@@ -92,7 +108,7 @@ fn position(id: NodeId) -> usize {
     usize::try_from(id.0 - 1).expect("as many nodes as fit into memory")
 }
 
-impl Subject for Synod {
+impl<L: ReplicatedLog> Subject for Synod<L> {
     type Command = Bytes;
 
     fn command(payload: &[u8]) -> Bytes {
