@@ -335,6 +335,7 @@ impl Node {
             });
             self.slots.compact(index, ballot);
         }
+        self.open_configs_behind(index);
         self.history = History::new(index, membership);
         self.membership_changed();
         self.staged = None;

@@ -256,7 +256,8 @@ impl Leader {
         };
         self.uncommitted += entry.weight();
         self.due = true;
-        self.change = node.slots.open(entry);
+        self.change = node.slots.open(entry.clone());
+        node.note_config(self.change, entry);
         self.change
     }
 

@@ -66,8 +66,8 @@ pub(crate) struct Node {
     pub(crate) durable: Cover,
     /// The promise is durable.
     pub(crate) settled: bool,
-    /// Configurations in slots that were on disk at the start and are not known to be chosen.
-    pub(crate) stored_configs: Vec<(LogIndex, Entry)>,
+    /// Configurations in slots that are not known to be chosen, in order.
+    open_configs: Vec<(LogIndex, Entry)>,
     /// `held` has grown, and no note says yet what follows from that.
     pub(crate) unnoted: bool,
     pub(crate) leader: Option<NodeId>,
@@ -107,7 +107,7 @@ impl Node {
             held: Cover::up_to(hard.chosen),
             durable: Cover::up_to(hard.chosen),
             settled: true,
-            stored_configs: Vec::new(),
+            open_configs: Vec::new(),
             unnoted: false,
             leader: None,
             links: Vec::new(),
@@ -257,9 +257,12 @@ impl Node {
     /// Puts votes of the promised ballot, or what is chosen, on disk and in memory.
     pub(crate) fn put(&mut self, entries: Entries) {
         let (first, last) = (entries.first(), entries.last());
-        if !self.stored_configs.is_empty() {
-            self.stored_configs
+        if !self.open_configs.is_empty() {
+            self.open_configs
                 .retain(|(index, _)| !(first..=last).contains(index));
+        }
+        for (index, entry) in Slots::configs(&entries) {
+            self.note_config(index, entry.clone());
         }
         self.outbox.write(LogRecord::Put(entries.clone()));
         self.slots.put(entries);
@@ -307,37 +310,33 @@ impl Node {
         if index <= self.chosen {
             return;
         }
-        let before = self.chosen;
         self.chosen = index;
         self.due = true;
-        self.adopt_configs(before, index);
+        self.adopt_configs(index);
         if index.since(self.hinted) >= Self::HINT_EVERY {
             self.write_state();
         }
     }
 
     /// Configurations among what was just chosen come into force.
-    fn adopt_configs(&mut self, after: LogIndex, through: LogIndex) {
-        let mut found: Vec<(LogIndex, Entry)> = Vec::new();
-        if !self.stored_configs.is_empty() {
-            // Slots that were on disk at the start, and need not have come to memory since.
-            let behind = |(index, _): &(LogIndex, Entry)| *index <= through;
-            found.extend(self.stored_configs.extract_if(.., |stored| behind(stored)));
-            found.retain(|(index, _)| *index > after);
-        }
-        let mut at = after;
-        while let Some(chunk) = self.slots.next_in_memory(at)
-            && chunk.first() <= through
+    fn adopt_configs(&mut self, through: LogIndex) {
+        while let Some((index, _)) = self.open_configs.first()
+            && *index <= through
         {
-            let part = chunk.through(through);
-            found.extend(Slots::configs(&part).map(|(index, entry)| (index, entry.clone())));
-            at = part.last();
-        }
-        found.sort_by_key(|(index, _)| *index);
-        found.dedup_by_key(|(index, _)| *index);
-        for (index, entry) in found {
+            let (index, entry) = self.open_configs.remove(0);
             self.adopt(index, &entry);
         }
+    }
+
+    /// A snapshot covers those up to `index`.
+    pub(crate) fn open_configs_behind(&mut self, index: LogIndex) {
+        self.open_configs.retain(|(at, _)| *at > index);
+    }
+
+    /// Notes a configuration that is not known to be chosen.
+    pub(crate) fn note_config(&mut self, index: LogIndex, entry: Entry) {
+        let place = self.open_configs.partition_point(|(at, _)| *at < index);
+        self.open_configs.insert(place, (index, entry));
     }
 
     fn adopt(&mut self, index: LogIndex, entry: &Entry) {

@@ -136,12 +136,10 @@ fn read_log(config: Config, mut hard: HardState, restored: Restored) -> Result<N
     let mut node = Node::new(config, hard, slots, history);
     node.staged = restored.staged;
     let behind = restored.configs.iter().filter(|(index, _)| *index > chosen);
-    node.stored_configs = behind
-        .map(|(index, payload)| {
-            let (kind, payload) = (EntryKind::Config, payload.clone());
-            (*index, Entry { kind, payload })
-        })
-        .collect();
+    for (index, payload) in behind {
+        let (kind, payload) = (EntryKind::Config, payload.clone());
+        node.note_config(*index, Entry { kind, payload });
+    }
     // What it has accepted in the ballot that it has promised counts as before.
     let own = node.slots.runs_in(chosen.next(), node.slots.sealed());
     let own: Vec<_> = own

@@ -291,16 +291,6 @@ impl Slots {
         self.chunks.front().map(Entries::first)
     }
 
-    /// The first chunk in memory that reaches behind `index`, from there on.
-    pub(crate) fn next_in_memory(&self, index: LogIndex) -> Option<Entries> {
-        let place = match self.chunks.back() {
-            Some(chunk) if chunk.first() <= index.next() => self.chunks.len() - 1,
-            _ => self.chunks.partition_point(|chunk| chunk.last() <= index),
-        };
-        let chunk = self.chunks.get(place)?;
-        (chunk.last() > index).then(|| chunk.after(index))
-    }
-
     /// The chunk that holds `index`, from there on; `None` if it is not in memory.
     pub(crate) fn chunk_from(&self, index: LogIndex) -> Option<Entries> {
         let chunk = &self.chunks[self.find(index)?];
