@@ -107,12 +107,16 @@ impl Server {
             }
             Some(LogLoaded::Entries { runs, .. }) => {
                 let end = last_wanted(node, reading.votes.is_some());
-                let mut runs: Vec<Entries> = runs
-                    .iter()
+                // What was overwritten meanwhile is in memory: the page ends before it, and who wants
+                // more asks again. To leave it out and go on behind it would say that nothing was
+                // voted for there: a candidate would fill chosen slots with blanks, where the
+                // leader of a lower ballot has just said what was chosen in them.
+                let runs = runs.iter();
+                let runs: Vec<Entries> = runs
                     .map(|run| run.after(reading.after).through(end))
+                    .skip_while(Entries::is_empty)
+                    .take_while(|run| !run.is_empty() && is_current(node, run))
                     .collect();
-                // What was voted for meanwhile is in memory.
-                runs.retain(|run| !run.is_empty() && is_current(node, run));
                 let through = runs.last().map_or(reading.after, Entries::last);
                 let page = answer_page(node, reading.after, through, runs);
                 node.send(reading.to, Body::Page(page));
