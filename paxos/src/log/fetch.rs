@@ -105,6 +105,9 @@ impl Server {
                 };
                 node.send(reading.to, Body::Piece(Box::new(piece)));
             }
+            // A snapshot covers what was read by now, and everything up to its end counts as chosen: what
+            // the disk had there may be votes for something else. It asks again.
+            Some(LogLoaded::Entries { .. }) if reading.after < node.slots.base() => {}
             Some(LogLoaded::Entries { runs, .. }) => {
                 let end = last_wanted(node, reading.votes.is_some());
                 // What was overwritten meanwhile is in memory: the page ends before it, and who wants
