@@ -239,6 +239,7 @@ impl Node {
         if page.after > self.chosen {
             return;
         }
+        let mut marked = false;
         for run in &page.runs {
             let part = run.after(self.chosen).through(page.chosen);
             if part.is_empty() {
@@ -246,11 +247,19 @@ impl Node {
             }
             if part.first() != self.chosen.next() {
                 // What is chosen has no gap: nonsense.
-                return self.drop_message();
+                self.drop_message();
+                break;
             }
             let last = part.last();
+            marked |= Ballot::from(part.stamp()) != self.promised;
             self.put_chosen(&part);
             self.choose(last);
+        }
+        if marked && self.hinted < self.chosen {
+            // What a leader was told to be held it does not send again, so a restart must know it to be
+            // held: what is accepted in the promised ballot by its mark, the rest by this word. (A
+            // page of an earlier leader may come when the present one sends these slots itself.)
+            self.write_state();
         }
     }
 

@@ -177,8 +177,10 @@ impl Candidate {
             return node.drop_message();
         };
         self.promises.record(from, true);
-        self.acceptors[place].promised = true;
-        self.on_page(node, from, page);
+        let first = !core::mem::replace(&mut self.acceptors[place].promised, true);
+        if self.hear(node, place, page) || first {
+            self.go_on(node, place);
+        }
     }
 
     /// A page of an acceptor's votes.
@@ -189,10 +191,24 @@ impl Candidate {
         else {
             return node.drop_message();
         };
+        // One that brings nothing new asks for nothing: the question may have been asked twice, by
+        // each round of the election anew, and all the answers would go on side by side.
+        if self.hear(node, place, page) {
+            self.go_on(node, place);
+        }
+    }
+
+    /// Takes a page in; says whether more of this acceptor's votes is known than before.
+    fn hear(&mut self, node: &mut Node, place: usize, page: &Page) -> bool {
+        let known = |candidate: &Self, node: &Node| {
+            let covered = candidate.acceptors[place].covered;
+            covered.max(node.chosen)
+        };
+        let before = known(self, node);
         self.acceptors[place].last = page.last;
         node.learn(page);
         self.take(node, place, page);
-        self.go_on(node, place);
+        known(self, node) > before
     }
 
     /// Notes what an acceptor has voted for.

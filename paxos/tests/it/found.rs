@@ -394,3 +394,88 @@ fn a_torn_installation_does_not_make_votes_chosen() {
         assert_eq!(rig.log.status().last, at(8));
     }
 }
+
+/// Node 1 stands, and nodes 2 and 3 have promised: each says that it holds votes up to slot `last`,
+/// and nothing of slots up to `base`.
+fn standing(base: u64, last: u64) -> (Rig, Ballot) {
+    let mut rig = Rig::new();
+    let own = rig.stand();
+    for peer in [OLD, OTHER] {
+        rig.hear(peer, own, promise(base, last));
+    }
+    (rig, own)
+}
+
+fn promise(chosen: u64, last: u64) -> Body {
+    Body::Promise(Page {
+        after: at(0),
+        through: at(0),
+        runs: Vec::new(),
+        chosen: at(chosen),
+        last: at(last),
+    })
+}
+
+/// Each round of the election asks again, in case that something was lost; and messages can come
+/// twice. If each answer made the candidate ask for more, whatever it brings, every page would soon
+/// be under way many times over, the more often the longer phase 1 takes.
+#[test]
+fn an_answer_that_brings_nothing_new_asks_for_nothing() {
+    let (mut rig, own) = standing(0, 9);
+    assert_eq!((rig.fetches(OLD), rig.fetches(OTHER)), (1, 1));
+    rig.hear(OLD, own, promise(0, 9));
+    assert_eq!(rig.fetches(OLD), 0, "the promise came twice");
+    let page = |first| {
+        let run = entries(first, 3, ballot(1, OLD));
+        Body::Page(Page {
+            after: at(first - 1),
+            through: run.last(),
+            runs: vec![run],
+            chosen: at(0),
+            last: at(9),
+        })
+    };
+    rig.hear(OLD, own, page(1));
+    rig.hear(OLD, own, page(1));
+    assert_eq!(rig.fetches(OLD), 1, "the page came twice");
+    rig.hear(OLD, own, page(4));
+    assert_eq!(rig.fetches(OLD), 1);
+}
+
+/// Two acceptors send the candidate their snapshots; while it takes the pieces of one, it does not
+/// count those of the other. To ask for those again at once would keep that one's disk and the link
+/// busy for nothing as long as the snapshot takes.
+#[test]
+fn a_piece_that_does_not_count_is_not_asked_for_at_once() {
+    let (mut rig, _) = standing(10, 10);
+    assert_eq!((rig.fetches(OLD), rig.fetches(OTHER)), (1, 1));
+    rig.piece(ballot(2, OLD), 10, 0, "ab", 5);
+    assert_eq!(rig.fetches(OLD), 1, "the next piece");
+    rig.piece(ballot(4, OTHER), 10, 0, "xy", 5);
+    assert_eq!(rig.fetches(OTHER), 0);
+    rig.piece(ballot(2, OLD), 10, 2, "cde", 5);
+    assert_eq!(rig.log.status().committed, at(10));
+}
+
+/// What a follower says to hold is not sent to it again: it must know it after a restart. Here it is
+/// what the leader of B2.2 has chosen, in a page that arrives when B4.3 is promised already: so it
+/// carries another mark than what is accepted in B4.3, and only the word that it is chosen makes it
+/// something that this node holds.
+#[test]
+fn what_is_acknowledged_is_held_after_a_restart() {
+    let (two, three) = (ballot(2, OLD), ballot(4, OTHER));
+    let mut rig = Rig::new();
+    let none = || Entries::empty(at(1), three.stamp());
+    rig.accept(three, none(), 0, 1, 0);
+    rig.page(two, 0, vec![entries(1, 4, two)], 4);
+    rig.accept(three, none(), 0, 1, 0);
+    let held = rig.said(OTHER).into_iter().filter_map(|body| match body {
+        Body::Accepted { held, .. } => Some(held.through()),
+        _ => None,
+    });
+    assert_eq!(held.max(), Some(at(4)));
+    let mut rig = rig.restart(usize::MAX);
+    rig.accept(three, none(), 4, 1, 1);
+    let asks = rig.fetches(OTHER) > 0;
+    assert!(asks || rig.log.status().committed == at(4), "it is stuck");
+}

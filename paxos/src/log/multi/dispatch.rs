@@ -196,8 +196,13 @@ impl MultiPaxos {
         match &mut self.role {
             Role::Follower(follower) => follower.on_piece(&mut self.node, from, piece),
             Role::Candidate(candidate) => {
+                let (index, before) = (piece.meta.index(), self.node.staged);
                 self.node.on_piece(from, piece);
-                candidate.ask(&mut self.node, from);
+                // A piece that does not count is not asked for again before the round is over: while
+                // another acceptor's snapshot comes, it would only come again.
+                if self.node.staged != before || index <= self.node.chosen {
+                    candidate.ask(&mut self.node, from);
+                }
                 self.lead_if_done();
             }
             Role::Leader(_) => self.node.drop_message(),
