@@ -367,6 +367,11 @@ impl Machine for MultiPaxos {
         self.node.outbox.persisted(write);
         self.node.founded = true;
         self.drain_notes();
+        match &mut self.role {
+            Role::Follower(follower) => follower.go_on(&mut self.node),
+            Role::Candidate(candidate) => candidate.go_on_all(&mut self.node),
+            Role::Leader(_) => {}
+        }
         // What is durable may let the next entries go out.
         self.dirty = true;
     }

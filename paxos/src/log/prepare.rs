@@ -35,6 +35,8 @@ struct Acceptor {
     covered: LogIndex,
     /// The last slot that it holds a vote in.
     last: LogIndex,
+    /// It has more, and is asked for it once the disk has room.
+    waits: bool,
 }
 
 /// What phase 1 has found.
@@ -57,6 +59,7 @@ impl Candidate {
             promised: false,
             covered: LogIndex::START,
             last: LogIndex::START,
+            waits: false,
         });
         let mut candidate = Self {
             ballot,
@@ -104,11 +107,24 @@ impl Candidate {
     }
 
     /// Asks for the next page of an acceptor's votes, if there is more.
-    fn go_on(&self, node: &mut Node, place: usize) {
-        let acceptor = &self.acceptors[place];
+    fn go_on(&mut self, node: &mut Node, place: usize) {
+        let room = node.outbox.has_room();
+        let acceptor = &mut self.acceptors[place];
         let known = acceptor.covered.max(node.chosen);
-        if known < acceptor.last {
+        let lacks = known < acceptor.last;
+        // As a follower: no more is asked for than the disk can take.
+        acceptor.waits = lacks && !room;
+        if lacks && room {
             node.fetch(acceptor.id, known, true);
+        }
+    }
+
+    /// The disk has room again.
+    pub(crate) fn go_on_all(&mut self, node: &mut Node) {
+        for place in 0..self.acceptors.len() {
+            if self.acceptors[place].waits {
+                self.go_on(node, place);
+            }
         }
     }
 

@@ -479,3 +479,67 @@ fn what_is_acknowledged_is_held_after_a_restart() {
     let asks = rig.fetches(OTHER) > 0;
     assert!(asks || rig.log.status().committed == at(4), "it is stuck");
 }
+
+/// A follower that is far behind asks for no more than its disk can take: the leader's memory and the
+/// link are faster, and a disk that hangs would let all of the log gather here.
+#[test]
+fn a_follower_asks_for_no_more_than_its_disk_takes() {
+    let two = ballot(2, OLD);
+    let mut rig = Rig::new();
+    let heartbeat = |rig: &mut Rig, round| {
+        let none = Entries::empty(at(1_001), two.stamp());
+        rig.accept(two, none, 1_000, 1_001, round);
+    };
+    heartbeat(&mut rig, 0);
+    rig.hangs = true;
+    let answered = |rig: &mut Rig| {
+        let mut count = 0;
+        while rig.fetches(OLD) > 0 && count < 100 {
+            let next = rig.log.status().committed.0 + 1;
+            rig.page(two, next - 1, vec![entries(next, 1, two)], 1_000);
+            count += 1;
+        }
+        count
+    };
+    assert!(answered(&mut rig) <= 3);
+    for round in 1..20 {
+        heartbeat(&mut rig, round);
+    }
+    assert_eq!(answered(&mut rig), 0, "the disk hangs still");
+    rig.persist();
+    assert_eq!(answered(&mut rig), 1, "and goes on");
+    rig.hangs = false;
+    rig.persist();
+    assert_eq!(answered(&mut rig), 100);
+}
+
+/// And so does a candidate.
+#[test]
+fn a_candidate_asks_for_no_more_than_its_disk_takes() {
+    let (mut rig, own) = standing(1_000, 1_000);
+    rig.fetches(OTHER);
+    rig.hangs = true;
+    let answered = |rig: &mut Rig| {
+        let mut count = 0;
+        while rig.fetches(OLD) > 0 && count < 100 {
+            let next = rig.log.status().committed.0 + 1;
+            let run = entries(next, 1, ballot(1, OLD));
+            let page = Page {
+                after: at(next - 1),
+                through: at(next),
+                runs: vec![run],
+                chosen: at(1_000),
+                last: at(1_000),
+            };
+            rig.hear(OLD, own, Body::Page(page));
+            count += 1;
+        }
+        count
+    };
+    assert!(answered(&mut rig) <= 3);
+    rig.persist();
+    assert_eq!(answered(&mut rig), 1, "and goes on");
+    rig.hangs = false;
+    rig.persist();
+    assert_eq!(answered(&mut rig), 100);
+}
