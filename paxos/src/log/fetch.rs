@@ -53,11 +53,7 @@ impl Server {
             piece(node, staged)
         } else {
             match page(node, after, votes) {
-                Ok(page) => {
-                    // What is chosen is durable at a quorum, and votes are reported once they are
-                    // durable here.
-                    return node.send(to, Body::Page(page));
-                }
+                Ok(page) => return send_page(node, to, votes, page),
                 Err(load) => Some(load),
             }
         };
@@ -103,7 +99,8 @@ impl Server {
                     offset: *offset,
                     chunk: chunk.clone(),
                 };
-                node.send(reading.to, Body::Piece(Box::new(piece)));
+                // Safe before any write: it is current on this disk.
+                node.send_now(reading.to, Body::Piece(Box::new(piece)));
             }
             // A snapshot covers what was read by now, and everything up to its end counts as chosen: what
             // the disk had there may be votes for something else. It asks again.
@@ -122,12 +119,26 @@ impl Server {
                     .collect();
                 let through = runs.last().map_or(reading.after, Entries::last);
                 let page = answer_page(node, reading.after, through, runs);
-                node.send(reading.to, Body::Page(page));
+                send_page(node, reading.to, reading.votes.is_some(), page);
             }
             // Compacted meanwhile: it asks again.
             None => {}
         }
         true
+    }
+}
+
+/// Sends a page. Votes are reported once they are durable here.
+///
+/// What is chosen is safe to tell before any write: it was durable at a quorum, whatever becomes of
+/// this disk. And if that hangs, those who lack something must neither wait for it nor, as they ask
+/// again and again, have their answers gather here. (One who takes it for a part of phase 1 has this
+/// node's promise, which was durable before it was sent.)
+fn send_page(node: &mut Node, to: NodeId, votes: bool, page: Page) {
+    if votes {
+        node.send(to, Body::Page(page));
+    } else {
+        node.send_now(to, Body::Page(page));
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Candidate {
     found: BTreeMap<LogIndex, (Ballot, Entry)>,
     /// This node's own votes that are on disk only.
     loading: Option<LoadId>,
+    /// How many rounds of the election have ended while its own disk had not answered.
+    waited: u32,
 }
 
 /// What an acceptor has said.
@@ -67,9 +69,23 @@ impl Candidate {
             acceptors: acceptors.collect(),
             found: BTreeMap::new(),
             loading: None,
+            waited: 0,
         };
         candidate.ask_all(node);
         Some(candidate)
+    }
+
+    /// A round of the election is over; says whether this node's own disk keeps it from leading: it
+    /// has not written the promise, or read the votes, for longer than a disk that works takes. All
+    /// others hear it and would leave it alone for ever, though any of them could lead.
+    pub(crate) fn is_stuck(&mut self, node: &Node) -> bool {
+        const PATIENCE: u32 = 16;
+        if node.settled && self.loading.is_none() {
+            self.waited = 0;
+        } else {
+            self.waited += 1;
+        }
+        self.waited > PATIENCE
     }
 
     /// Asks everyone who has not answered yet.

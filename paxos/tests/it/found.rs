@@ -543,3 +543,65 @@ fn a_candidate_asks_for_no_more_than_its_disk_takes() {
     rig.persist();
     assert_eq!(answered(&mut rig), 100);
 }
+
+/// A node whose disk hangs tells others what is chosen all the same: else those who lack something
+/// wait for that disk, and the answers to all their questions gather here.
+#[test]
+fn a_disk_that_hangs_does_not_hold_back_what_is_chosen() {
+    let three = ballot(4, OTHER);
+    let mut rig = Rig::new();
+    rig.accept(three, entries(1, 4, three), 4, 1, 0);
+    rig.hangs = true;
+    rig.accept(three, entries(5, 1, three), 4, 1, 0);
+    rig.fetch(ballot(2, OLD), 0, false);
+    assert_eq!(rig.pages(OLD).len(), 1);
+    // But votes wait.
+    let new = ballot(6, OLD);
+    for _ in 0..5 {
+        rig.hear(OLD, new, Body::Prepare { after: at(4) });
+    }
+    assert_eq!(rig.pages(OLD).len(), 0);
+    rig.persist();
+    rig.persist();
+    assert_eq!(rig.pages(OLD).len(), 1, "one answer to all the questions");
+}
+
+/// A candidate whose disk hangs hears all others, and they hear it: it must not keep them content with
+/// a ballot that it can never lead.
+#[test]
+fn a_candidate_whose_disk_hangs_does_not_stay_content() {
+    let mut rig = Rig::new();
+    rig.hangs = true;
+    let content = |rig: &mut Rig| {
+        rig.hear(OTHER, Ballot::START, Body::Ask { round: Round(9) });
+        let said = rig.said(OTHER).into_iter();
+        let beats = said.filter_map(|body| match body {
+            Body::Beat {
+                content, stands, ..
+            } => Some((content, stands)),
+            _ => None,
+        });
+        beats.last().unwrap()
+    };
+    let follow = |round, peer| Body::Beat {
+        round,
+        stands: ballot(0, peer),
+        follows: ballot(2, 1),
+        content: true,
+    };
+    rig.round(idle);
+    rig.round(idle);
+    let (stands, since) = (content(&mut rig), rig.now);
+    assert_eq!(stands, (true, ballot(2, 1)), "it stands, and waits for its disk");
+    while content(&mut rig).0 {
+        rig.round(follow);
+        let waited = rig.now.since(since).as_secs();
+        assert!(waited < 5, "it is content for ever");
+    }
+    // Others do not take over by chance, and the disk works again: it goes on.
+    rig.hangs = false;
+    rig.persist();
+    rig.round(follow);
+    rig.round(follow);
+    assert!(content(&mut rig).0);
+}

@@ -88,6 +88,12 @@ impl MultiPaxos {
         if ballot < node.promised {
             return node.refuse(from);
         }
+        if ballot == node.promised && !node.settled {
+            // Asked again: the first answer waits for the disk, and one is enough. If that hangs, one
+            // for each round would gather; if the first was lost with its link, the next round's
+            // question finds the promise durable.
+            return;
+        }
         if ballot > node.promised {
             self.follow(ballot, "has promised a higher ballot");
         }
