@@ -4,12 +4,14 @@
 use std::collections::VecDeque;
 
 use synod_core::{
-    Batch, Entries, Entry, Envelope, Generation, Instant, Link, LinkId, LoadId, LogImage, LogIndex,
-    LogLoad, LogRecord, Machine, NodeId, Output, ReplicatedLog, Round, SnapshotId, SnapshotMeta,
-    WriteId,
+    Batch, Entries, Entry, Envelope, Generation, Instant, Link, LinkId, LoadId, LogEvent, LogImage,
+    LogIndex, LogLoad, LogRecord, Machine, NodeId, Output, ReplicatedLog, Role, Round, SnapshotId,
+    SnapshotMeta, WriteId,
 };
 use synod_paxos::Ballot;
-use synod_paxos::log::{Accept, Body, Config, ConfigBuilder, Event, Message, MultiPaxos, Page, Piece};
+use synod_paxos::log::{
+    Accept, Body, Config, ConfigBuilder, Event, Message, MultiPaxos, Page, Piece,
+};
 
 /// Node 1, and nodes 2 and 3 as the test plays them.
 struct Rig {
@@ -378,7 +380,11 @@ fn a_torn_installation_does_not_make_votes_chosen() {
             }
         }
     }
-    assert_eq!(torn.compacted().0, at(0), "the snapshot is current, all the log there");
+    assert_eq!(
+        torn.compacted().0,
+        at(0),
+        "the snapshot is current, all the log there"
+    );
     rig.image = torn;
     for tail in [0, usize::MAX] {
         let mut rig = Rig::start(rig.image.clone(), config(2, same), tail);
@@ -592,7 +598,11 @@ fn a_candidate_whose_disk_hangs_does_not_stay_content() {
     rig.round(idle);
     rig.round(idle);
     let (stands, since) = (content(&mut rig), rig.now);
-    assert_eq!(stands, (true, ballot(2, 1)), "it stands, and waits for its disk");
+    assert_eq!(
+        stands,
+        (true, ballot(2, 1)),
+        "it stands, and waits for its disk"
+    );
     while content(&mut rig).0 {
         rig.round(follow);
         let waited = rig.now.since(since).as_secs();
@@ -604,4 +614,34 @@ fn a_candidate_whose_disk_hangs_does_not_stay_content() {
     rig.round(follow);
     rig.round(follow);
     assert!(content(&mut rig).0);
+}
+
+/// Node 1 leads, then node 2 follows node 3, of which node 1 hears nothing: that somebody is content
+/// elsewhere does not make it a leader still. It would keep proposals and reads for ever.
+#[test]
+fn a_leader_without_a_quorum_steps_down_though_it_hears_of_a_higher_ballot() {
+    let (mut rig, own) = standing(0, 0);
+    assert_eq!(rig.log.status().role, Role::Leader);
+    let ticket = rig.log.propose(rig.now, "x".into()).unwrap();
+    let above = ballot(own.round + 2, OTHER);
+    for _ in 0..40 {
+        rig.said(OTHER);
+        let asked = rig.said(OLD).into_iter().filter_map(|body| match body {
+            Body::Ask { round } => Some(round),
+            _ => None,
+        });
+        if let Some(round) = asked.max() {
+            let beat = Body::Beat {
+                round,
+                stands: ballot(0, OLD),
+                follows: above,
+                content: true,
+            };
+            rig.hear(OLD, above, beat);
+        }
+        rig.round(idle);
+    }
+    assert_ne!(rig.log.status().role, Role::Leader);
+    let unknown = |event: &Event| matches!(event, LogEvent::Unknown(of) if *of == ticket);
+    assert!(rig.events.iter().any(unknown), "{:?}", rig.events);
 }
