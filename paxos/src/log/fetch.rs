@@ -276,7 +276,10 @@ impl Node {
 
     /// Puts what is chosen in its slots, but where this node has voted in the same ballot or a later
     /// one: that vote is for the same value. (What one knows to be chosen it holds with the mark of a
-    /// ballot in which it was chosen, or of a later one.) So votes never go back.
+    /// ballot in which it was chosen, or of a later one: it has accepted it in the ballot whose leader
+    /// says that it is chosen, or has it with the mark from one of whom this holds, or has kept a
+    /// later vote here. No vote goes over what is known to be chosen, so that stays true, and a later
+    /// ballot proposes nothing else.) So votes never go back.
     fn put_chosen(&mut self, entries: &Entries) {
         let (first, last) = (entries.first(), entries.last());
         let own = self.slots.runs_in(first, last);

@@ -243,7 +243,10 @@ impl Candidate {
         known(self, node) > before
     }
 
-    /// Notes what an acceptor has voted for.
+    /// Notes what an acceptor has voted for. What one that does not come to belong to the quorum has
+    /// said counts too: each vote is for a value that is safe in its ballot, so the highest of more
+    /// votes than a quorum's is as good. A page that was asked for before the promise says less, what
+    /// is chosen alone, but ends there, so nothing in it is missing either.
     fn take(&mut self, node: &Node, place: usize, page: &Page) {
         let acceptor = &mut self.acceptors[place];
         if page.after > acceptor.covered.max(node.chosen) {
