@@ -162,7 +162,7 @@ impl Rig {
     }
 
     fn page(&mut self, from: Ballot, after: u64, runs: Vec<Entries>, chosen: u64) {
-        let through = runs.last().map_or(at(after), Entries::last);
+        let through = runs.last().map_or_else(|| at(after), Entries::last);
         let page = Page {
             after: at(after),
             through,
