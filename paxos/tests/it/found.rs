@@ -284,7 +284,7 @@ impl Rig {
     /// Takes over, since nobody leads: node 1 has asked for promises.
     fn stand(&mut self) -> Ballot {
         for _ in 0..3 {
-            self.round(|round, peer| idle(round, peer));
+            self.round(idle);
             let said = core::mem::take(&mut self.sent);
             let prepare = said
                 .iter()
