@@ -177,11 +177,17 @@ impl Election {
             } else {
                 phases.phase1()
             };
+            // One who prepares leaves a higher ballot alone that somebody is content with. One who leads
+            // does not lead any more then: it has lost its quorum, and would keep what it was asked
+            // without an answer for ever where it never hears of the new leader itself (M - V - L: L
+            // leads, V comes to follow M, and M and L hear nothing of each other). V is content, so L
+            // does not take over either.
             needed.is_quorum(followers)
-                || self
-                    .answers
-                    .iter()
-                    .any(|answer| answer.follows > self.stands && answer.content)
+                || (standing != Standing::Leading
+                    && self
+                        .answers
+                        .iter()
+                        .any(|answer| answer.follows > self.stands && answer.content))
         } else {
             self.answers
                 .iter()

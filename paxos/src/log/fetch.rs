@@ -53,11 +53,7 @@ impl Server {
             piece(node, staged)
         } else {
             match page(node, after, votes) {
-                Ok(page) => {
-                    // What is chosen is durable at a quorum, and votes are reported once they are
-                    // durable here.
-                    return node.send(to, Body::Page(page));
-                }
+                Ok(page) => return send_page(node, to, votes, page),
                 Err(load) => Some(load),
             }
         };
@@ -103,24 +99,46 @@ impl Server {
                     offset: *offset,
                     chunk: chunk.clone(),
                 };
-                node.send(reading.to, Body::Piece(Box::new(piece)));
+                // Safe before any write: it is current on this disk.
+                node.send_now(reading.to, Body::Piece(Box::new(piece)));
             }
+            // A snapshot covers what was read by now, and everything up to its end counts as chosen: what
+            // the disk had there may be votes for something else. It asks again.
+            Some(LogLoaded::Entries { .. }) if reading.after < node.slots.base() => {}
             Some(LogLoaded::Entries { runs, .. }) => {
                 let end = last_wanted(node, reading.votes.is_some());
-                let mut runs: Vec<Entries> = runs
-                    .iter()
+                // What was overwritten meanwhile is in memory: the page ends before it, and who wants
+                // more asks again. To leave it out and go on behind it would say that nothing was
+                // voted for there: a candidate would fill chosen slots with blanks, where the
+                // leader of a lower ballot has just said what was chosen in them.
+                let runs = runs.iter();
+                let runs: Vec<Entries> = runs
                     .map(|run| run.after(reading.after).through(end))
+                    .skip_while(Entries::is_empty)
+                    .take_while(|run| !run.is_empty() && is_current(node, run))
                     .collect();
-                // What was voted for meanwhile is in memory.
-                runs.retain(|run| !run.is_empty() && is_current(node, run));
                 let through = runs.last().map_or(reading.after, Entries::last);
                 let page = answer_page(node, reading.after, through, runs);
-                node.send(reading.to, Body::Page(page));
+                send_page(node, reading.to, reading.votes.is_some(), page);
             }
             // Compacted meanwhile: it asks again.
             None => {}
         }
         true
+    }
+}
+
+/// Sends a page. Votes are reported once they are durable here.
+///
+/// What is chosen is safe to tell before any write: it was durable at a quorum, whatever becomes of
+/// this disk. And if that hangs, those who lack something must neither wait for it nor, as they ask
+/// again and again, have their answers gather here. (One who takes it for a part of phase 1 has this
+/// node's promise, which was durable before it was sent.)
+fn send_page(node: &mut Node, to: NodeId, votes: bool, page: Page) {
+    if votes {
+        node.send(to, Body::Page(page));
+    } else {
+        node.send_now(to, Body::Page(page));
     }
 }
 
@@ -232,6 +250,7 @@ impl Node {
         if page.after > self.chosen {
             return;
         }
+        let mut marked = false;
         for run in &page.runs {
             let part = run.after(self.chosen).through(page.chosen);
             if part.is_empty() {
@@ -239,17 +258,28 @@ impl Node {
             }
             if part.first() != self.chosen.next() {
                 // What is chosen has no gap: nonsense.
-                return self.drop_message();
+                self.drop_message();
+                break;
             }
             let last = part.last();
+            marked |= Ballot::from(part.stamp()) != self.promised;
             self.put_chosen(&part);
             self.choose(last);
+        }
+        if marked && self.hinted < self.chosen {
+            // What a leader was told to be held it does not send again, so a restart must know it to be
+            // held: what is accepted in the promised ballot by its mark, the rest by this word. (A
+            // page of an earlier leader may come when the present one sends these slots itself.)
+            self.write_state();
         }
     }
 
     /// Puts what is chosen in its slots, but where this node has voted in the same ballot or a later
     /// one: that vote is for the same value. (What one knows to be chosen it holds with the mark of a
-    /// ballot in which it was chosen, or of a later one.) So votes never go back.
+    /// ballot in which it was chosen, or of a later one: it has accepted it in the ballot whose leader
+    /// says that it is chosen, or has it with the mark from one of whom this holds, or has kept a
+    /// later vote here. No vote goes over what is known to be chosen, so that stays true, and a later
+    /// ballot proposes nothing else.) So votes never go back.
     fn put_chosen(&mut self, entries: &Entries) {
         let (first, last) = (entries.first(), entries.last());
         let own = self.slots.runs_in(first, last);

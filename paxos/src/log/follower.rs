@@ -20,6 +20,8 @@ pub(crate) struct Follower {
     pushed: LogIndex,
     /// What it lacks was asked for: of whom, and until when that may take.
     pub(crate) fetching: Option<(NodeId, Instant)>,
+    /// It lacks more, and asks once the disk has room.
+    waits: bool,
 }
 
 impl Follower {
@@ -31,6 +33,7 @@ impl Follower {
             chosen: LogIndex::START,
             pushed: LogIndex::START,
             fetching: None,
+            waits: false,
         }
     }
 
@@ -80,6 +83,12 @@ impl Follower {
             self.fetching = None;
             return;
         }
+        if !node.outbox.has_room() {
+            // What came before is being written. A peer's memory is faster than a disk: to ask for
+            // more would gather all that is missing here, and for ever if the disk hangs.
+            (self.fetching, self.waits) = (None, true);
+            return;
+        }
         if self.fetching.is_none() {
             let after = node.chosen;
             node.detail(Detail::Fetching { after, from: peer });
@@ -87,6 +96,15 @@ impl Follower {
         let patience = node.config.timing.round.saturating_mul(2);
         self.fetching = Some((peer, node.now + patience));
         node.fetch(peer, node.chosen, false);
+    }
+
+    /// The disk has room again.
+    pub(crate) fn go_on(&mut self, node: &mut Node) {
+        if core::mem::take(&mut self.waits)
+            && let Some(leader) = node.leader
+        {
+            self.catch_up(node, leader);
+        }
     }
 
     /// What it asked for has not come: the leader's next message begins anew.

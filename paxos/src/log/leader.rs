@@ -277,6 +277,9 @@ impl Leader {
 
     /// Chooses what a quorum holds durably in this ballot. Slots may get there in any order; a gap
     /// holds back those behind it, and when it closes they come at once.
+    ///
+    /// A peer also counts for slots that it knows to be chosen, whatever their mark there: the value
+    /// was chosen in a lower ballot then, and is what this one proposes (Paxos Made Simple, P2c).
     pub(crate) fn advance(&mut self, node: &mut Node) {
         let before = node.chosen;
         loop {

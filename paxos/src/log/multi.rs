@@ -209,12 +209,19 @@ impl MultiPaxos {
 
     /// A round of the election is over.
     fn end_round(&mut self) {
+        let stuck = match &mut self.role {
+            Role::Candidate(candidate) => candidate.is_stuck(&self.node),
+            Role::Follower(_) | Role::Leader(_) => false,
+        };
         let standing = match &self.role {
+            Role::Candidate(_) if stuck => Standing::No,
             Role::Follower(_) => Standing::No,
             Role::Candidate(_) => Standing::Preparing,
             Role::Leader(_) => Standing::Leading,
         };
-        let takes_over = self.election.judge(&self.node, standing);
+        // One that is stuck is not content, so that others take over; another ballot of its own would
+        // be as stuck.
+        let takes_over = self.election.judge(&self.node, standing) && !stuck;
         if takes_over {
             self.take_over(match standing {
                 Standing::Leading if self.election.content => {
@@ -367,6 +374,11 @@ impl Machine for MultiPaxos {
         self.node.outbox.persisted(write);
         self.node.founded = true;
         self.drain_notes();
+        match &mut self.role {
+            Role::Follower(follower) => follower.go_on(&mut self.node),
+            Role::Candidate(candidate) => candidate.go_on_all(&mut self.node),
+            Role::Leader(_) => {}
+        }
         // What is durable may let the next entries go out.
         self.dirty = true;
     }

@@ -59,7 +59,7 @@ pub(crate) struct Node {
     /// Everything up to here is chosen, and here is what was chosen.
     pub(crate) chosen: LogIndex,
     /// What a restart would know of that.
-    hinted: LogIndex,
+    pub(super) hinted: LogIndex,
     /// What is chosen here or accepted in the promised ballot.
     pub(crate) held: Cover,
     /// What of it is durable.

@@ -23,6 +23,8 @@ pub(crate) struct Candidate {
     found: BTreeMap<LogIndex, (Ballot, Entry)>,
     /// This node's own votes that are on disk only.
     loading: Option<LoadId>,
+    /// How many rounds of the election have ended while its own disk had not answered.
+    waited: u32,
 }
 
 /// What an acceptor has said.
@@ -35,6 +37,8 @@ struct Acceptor {
     covered: LogIndex,
     /// The last slot that it holds a vote in.
     last: LogIndex,
+    /// It has more, and is asked for it once the disk has room.
+    waits: bool,
 }
 
 /// What phase 1 has found.
@@ -57,6 +61,7 @@ impl Candidate {
             promised: false,
             covered: LogIndex::START,
             last: LogIndex::START,
+            waits: false,
         });
         let mut candidate = Self {
             ballot,
@@ -64,9 +69,23 @@ impl Candidate {
             acceptors: acceptors.collect(),
             found: BTreeMap::new(),
             loading: None,
+            waited: 0,
         };
         candidate.ask_all(node);
         Some(candidate)
+    }
+
+    /// A round of the election is over; says whether this node's own disk keeps it from leading: it
+    /// has not written the promise, or read the votes, for longer than a disk that works takes. All
+    /// others hear it and would leave it alone for ever, though any of them could lead.
+    pub(crate) fn is_stuck(&mut self, node: &Node) -> bool {
+        const PATIENCE: u32 = 16;
+        if node.settled && self.loading.is_none() {
+            self.waited = 0;
+        } else {
+            self.waited += 1;
+        }
+        self.waited > PATIENCE
     }
 
     /// Asks everyone who has not answered yet.
@@ -104,11 +123,24 @@ impl Candidate {
     }
 
     /// Asks for the next page of an acceptor's votes, if there is more.
-    fn go_on(&self, node: &mut Node, place: usize) {
-        let acceptor = &self.acceptors[place];
+    fn go_on(&mut self, node: &mut Node, place: usize) {
+        let room = node.outbox.has_room();
+        let acceptor = &mut self.acceptors[place];
         let known = acceptor.covered.max(node.chosen);
-        if known < acceptor.last {
+        let lacks = known < acceptor.last;
+        // As a follower: no more is asked for than the disk can take.
+        acceptor.waits = lacks && !room;
+        if lacks && room {
             node.fetch(acceptor.id, known, true);
+        }
+    }
+
+    /// The disk has room again.
+    pub(crate) fn go_on_all(&mut self, node: &mut Node) {
+        for place in 0..self.acceptors.len() {
+            if self.acceptors[place].waits {
+                self.go_on(node, place);
+            }
         }
     }
 
@@ -177,8 +209,10 @@ impl Candidate {
             return node.drop_message();
         };
         self.promises.record(from, true);
-        self.acceptors[place].promised = true;
-        self.on_page(node, from, page);
+        let first = !core::mem::replace(&mut self.acceptors[place].promised, true);
+        if self.hear(node, place, page) || first {
+            self.go_on(node, place);
+        }
     }
 
     /// A page of an acceptor's votes.
@@ -189,13 +223,30 @@ impl Candidate {
         else {
             return node.drop_message();
         };
+        // One that brings nothing new asks for nothing: the question may have been asked twice, by
+        // each round of the election anew, and all the answers would go on side by side.
+        if self.hear(node, place, page) {
+            self.go_on(node, place);
+        }
+    }
+
+    /// Takes a page in; says whether more of this acceptor's votes is known than before.
+    fn hear(&mut self, node: &mut Node, place: usize, page: &Page) -> bool {
+        let known = |candidate: &Self, node: &Node| {
+            let covered = candidate.acceptors[place].covered;
+            covered.max(node.chosen)
+        };
+        let before = known(self, node);
         self.acceptors[place].last = page.last;
         node.learn(page);
         self.take(node, place, page);
-        self.go_on(node, place);
+        known(self, node) > before
     }
 
-    /// Notes what an acceptor has voted for.
+    /// Notes what an acceptor has voted for. What one that does not come to belong to the quorum has
+    /// said counts too: each vote is for a value that is safe in its ballot, so the highest of more
+    /// votes than a quorum's is as good. A page that was asked for before the promise says less, what
+    /// is chosen alone, but ends there, so nothing in it is missing either.
     fn take(&mut self, node: &Node, place: usize, page: &Page) {
         let acceptor = &mut self.acceptors[place];
         if page.after > acceptor.covered.max(node.chosen) {

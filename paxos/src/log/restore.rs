@@ -118,9 +118,13 @@ fn read_log(config: Config, mut hard: HardState, restored: Restored) -> Result<N
     let mut slots = Slots::restore((base, ballot), restored.runs, restored.tail);
     let mut compacts = false;
     if let Some(meta) = &snapshot
-        && slots.stretch_end(base) < covered
+        && base < covered
+        && (meta.id.origin != hard.generation || slots.stretch_end(base) < covered)
     {
-        // A crash came between a snapshot and the end of what it covers: that need not be whole.
+        // A crash came between a snapshot of another node and the record that drops what it covers:
+        // that need not be whole, and where it is, it may be votes for what was never chosen. (The
+        // old leader of slots 1 to 8, cut off, gets a snapshot through 4: to keep 1 to 4 here would
+        // make its own proposals chosen ones.) What a snapshot of this node covers was chosen here.
         (base, ballot) = (covered, Ballot::from(meta.stamp));
         slots.compact(base, ballot);
         compacts = true;

@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use synod_core::{Entry, LogIndex, LogRecord, Role, Stamp, Status};
 use synod_sim::check::{Breach, Cluster, Observer, Stored};
 
-/// Checks that a ballot proposes one value for each slot, that promises only rise, over all lives of a
-/// node, and that what is chosen cannot be missed by any quorum of phase 1: of the votes that it would
+/// Checks that a ballot proposes one value for each slot, that promises and votes only rise, over all
+/// lives of a node, that a restart takes nothing for chosen that was not, and that what is chosen cannot be missed by any quorum of phase 1: of the votes that it would
 /// hear of, the one of the highest ballot is for what was chosen.
 ///
 /// For majorities of the nodes that found the cluster.
@@ -42,19 +42,33 @@ impl Observer for Ballots {
     fn writes(
         &mut self,
         node: usize,
-        _: &Status,
+        status: &Status,
         records: &[LogRecord],
         cluster: Cluster<'_>,
     ) -> Result<(), Breach> {
+        let shadow = &cluster.stored[node].shadow;
+        // What this write has put so far.
+        let mut fresh: HashMap<LogIndex, Stamp> = HashMap::new();
         for record in records {
             let LogRecord::Put(entries) = record else {
                 continue;
             };
+            let stamp = entries.stamp();
+            let id = cluster.stored[node].id;
+            ensure(
+                stamp.number <= status.era,
+                "no vote is cast above the promise",
+                || format!("{id} has promised round {}: {entries:?}", status.era),
+            )?;
             for (index, entry) in entries.iter() {
+                let there = || shadow.get(index).map(|(stamp, _)| stamp);
+                let before = fresh.insert(index, stamp).or_else(there);
+                ensure(before <= Some(stamp), "votes never go back", || {
+                    format!("{id} has voted in {before:?}: {entries:?}")
+                })?;
                 let found = hash_of(entry);
                 let key = (index, entries.stamp());
                 let known = *self.proposals.entry(key).or_insert(found);
-                let id = cluster.stored[node].id;
                 ensure(
                     known == found,
                     "a ballot proposes one value for a slot",
@@ -83,6 +97,19 @@ impl Observer for Ballots {
         if stored.lost > 0 {
             // It has lost its promises with all else, and nobody may count on it any more.
             return Ok(());
+        }
+        // What it takes for chosen it will tell others, also where its own state machine has it from a
+        // snapshot.
+        for (index, _, entry) in stored.image.iter() {
+            if index <= status.compacted || index > status.committed {
+                continue;
+            }
+            let fact = cluster.ledger.get(index);
+            let same =
+                fact.is_none_or(|fact| entry.kind == fact.kind && entry.payload == fact.payload);
+            ensure(same, "what a restart takes for chosen was chosen", || {
+                format!("{} has another entry at {index}", stored.id)
+            })?;
         }
         let led = self.led.get(&node).copied().unwrap_or(0);
         ensure(status.era >= led, "promises survive a crash", || {

@@ -13,7 +13,7 @@ impl Leader {
     /// earlier ones asks for them: they are chosen.
     pub(super) fn pushed(&self, node: &Node) -> LogIndex {
         let memory = node.slots.first_in_memory();
-        memory.map_or(node.slots.last().next(), |first| first.max(self.opened))
+        memory.map_or_else(|| node.slots.last().next(), |first| first.max(self.opened))
     }
 
     /// Writes and sends what has gathered.

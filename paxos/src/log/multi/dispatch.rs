@@ -88,6 +88,12 @@ impl MultiPaxos {
         if ballot < node.promised {
             return node.refuse(from);
         }
+        if ballot == node.promised && !node.settled {
+            // Asked again: the first answer waits for the disk, and one is enough. If that hangs, one
+            // for each round would gather; if the first was lost with its link, the next round's
+            // question finds the promise durable.
+            return;
+        }
         if ballot > node.promised {
             self.follow(ballot, "has promised a higher ballot");
         }
@@ -196,8 +202,13 @@ impl MultiPaxos {
         match &mut self.role {
             Role::Follower(follower) => follower.on_piece(&mut self.node, from, piece),
             Role::Candidate(candidate) => {
+                let (index, before) = (piece.meta.index(), self.node.staged);
                 self.node.on_piece(from, piece);
-                candidate.ask(&mut self.node, from);
+                // A piece that does not count is not asked for again before the round is over: while
+                // another acceptor's snapshot comes, it would only come again.
+                if self.node.staged != before || index <= self.node.chosen {
+                    candidate.ask(&mut self.node, from);
+                }
                 self.lead_if_done();
             }
             Role::Leader(_) => self.node.drop_message(),
