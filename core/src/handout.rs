@@ -414,3 +414,44 @@ impl Handout {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each invariant is one that the check knows.
+    fn broken(how: impl FnOnce(&mut Handout)) {
+        let mut handout = Handout::new(LogIndex(4));
+        handout.check();
+        how(&mut handout);
+        handout.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "the window is what lies in it")]
+    fn a_window_that_miscounts_is_broken() {
+        broken(|handout| handout.unapplied_bytes = 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "what is applied was handed out")]
+    fn a_state_machine_ahead_is_broken() {
+        broken(|handout| handout.applied = LogIndex(5));
+    }
+
+    #[test]
+    #[should_panic(expected = "reads that ripen are pending")]
+    fn a_read_that_nobody_waits_for_is_broken() {
+        broken(|handout| {
+            handout.begin_read();
+            let (at, reads) = (
+                LogIndex(5),
+                TicketRange {
+                    first: Ticket(1),
+                    count: 2,
+                },
+            );
+            handout.ripen_at(at, reads, Instant::START, at);
+        });
+    }
+}
