@@ -224,7 +224,12 @@ impl Handout {
     // Entries that are not in memory.
 
     /// The next entries are being read from storage: no others are wanted until they are there.
-    pub const fn load(&mut self, load: LoadId) {
+    ///
+    /// # Panics
+    ///
+    /// If a load is under way (in debug builds): the answer to one of them would be lost.
+    pub fn load(&mut self, load: LoadId) {
+        debug_assert_eq!(self.load, None, "one load at a time");
         self.load = Some(load);
     }
 
@@ -268,7 +273,12 @@ impl Handout {
 
     /// A snapshot that covers everything up to `index` takes the place of the log: what is under way
     /// is forgotten, and nothing follows until it is [`installed`](Self::installed).
+    ///
+    /// # Panics
+    ///
+    /// If more than that was handed out (in debug builds): a state machine does not go back.
     pub fn install(&mut self, index: LogIndex) {
+        debug_assert!(self.handed <= index, "a state machine does not go back");
         self.handed = index;
         self.unapplied.clear();
         self.unapplied_bytes = 0;

@@ -175,6 +175,14 @@ fn nothing_is_wanted_while_entries_are_read_back() {
 }
 
 #[test]
+#[should_panic(expected = "one load at a time")]
+fn one_load_is_under_way_at_a_time() {
+    let mut handout = after(2, 2);
+    handout.load(LoadId(5));
+    handout.load(LoadId(6));
+}
+
+#[test]
 fn of_what_is_read_back_the_part_that_is_next_is_handed_out() {
     let handout = after(4, 4);
     assert_eq!(handout.part_of(&run(5, 7), at(9)), Some(run(5, 7)));
@@ -278,6 +286,12 @@ fn nothing_follows_a_snapshot_that_is_not_durable() {
 }
 
 #[test]
+#[should_panic(expected = "does not go back")]
+fn a_snapshot_of_the_past_is_not_installed() {
+    after(4, 1).install(at(3));
+}
+
+#[test]
 fn a_later_snapshot_has_its_own_word() {
     let mut handout = after(4, 1);
     handout.install(at(10));
@@ -306,6 +320,7 @@ fn a_snapshot_ends_what_was_under_way() {
     handout.restore_at_start(at(2));
     handout.load(LoadId(5));
     handout.pause(ms(50));
+    handout.install(at(2)); // as little as that
     handout.install(at(10));
     handout.installed(at(10));
     assert!(!handout.loaded(LoadId(5)), "its entries are of the old log");
