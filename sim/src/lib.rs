@@ -6,6 +6,7 @@ mod agenda;
 mod application;
 mod campaign;
 pub mod check;
+mod clients;
 mod device;
 mod disk;
 pub mod history;
@@ -25,6 +26,7 @@ mod world;
 
 pub use application::{Application, Request, Workload};
 pub use campaign::{Campaign, Summary};
+pub use clients::{ClientScene, Clients, Service, Settled, Turn};
 pub use device::{Device, Reopened, at_once};
 pub use disk::{Disk, Journal, Keyed, Latest};
 pub use kv::{Kv, KvStore};
