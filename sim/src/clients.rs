@@ -79,6 +79,7 @@ impl<S: Subject, T: Service<S>> Scenery<S> for Clients<T> {
             waiting: plan.nodes.iter().map(|_| BTreeMap::new()).collect(),
             history: History::new(),
             unique: 0,
+            judge_at: 0,
         }
     }
 }
@@ -98,6 +99,8 @@ pub struct ClientScene<'a, S: Subject, T: Service<S>> {
     waiting: Vec<BTreeMap<Ticket, Turn>>,
     history: History<Op<S, T>, Ret<S, T>>,
     unique: u64,
+    /// How long the history is when it is judged next before the end.
+    judge_at: usize,
 }
 
 #[derive(Debug)]
@@ -121,6 +124,9 @@ impl<S: Subject, T: Service<S>> fmt::Debug for ClientScene<'_, S, T> {
     }
 }
 
+/// The most clients. What is unknown may happen at any later time: with many clients the search takes
+/// long and shows no more.
+const MOST: u64 = 16;
 /// Steps for the search of an order, per key.
 const STEPS: u64 = 300_000;
 /// How many operations each client still asks once faults are over.
@@ -132,7 +138,7 @@ impl<S: Subject, T: Service<S>> Scene<S> for ClientScene<'_, S, T> {
     type Item = Turn;
 
     fn opens(&mut self, stage: &mut Stage<'_, S>) {
-        for client in 0..stage.plan().work.clients {
+        for client in 0..stage.plan().work.clients.min(MOST) {
             self.clients.push(Client {
                 version: 0,
                 pending: None,
@@ -208,19 +214,37 @@ impl<S: Subject, T: Service<S>> Scene<S> for ClientScene<'_, S, T> {
     }
 
     fn judge(&mut self, stage: &mut Stage<'_, S>) {
-        let checker = Checker::new(self.service.model()).step_limit(STEPS);
-        match checker.check(&self.history) {
-            Verdict::NotLinearizable(violation) => {
-                let evidence = violation.render(&self.history);
-                stage.fail(Breach::new("histories are linearizable", evidence));
-            }
-            Verdict::Unknown { .. } => stage.mark("histories too long to search"),
-            Verdict::Linearizable(_) => {}
+        if let Verdict::Unknown { .. } = self.verdict(stage) {
+            stage.mark("histories too long to search");
         }
     }
 }
 
 impl<S: Subject, T: Service<S>> ClientScene<'_, S, T> {
+    /// Whether any order explains what was answered so far.
+    fn verdict(
+        &self,
+        stage: &mut Stage<'_, S>,
+    ) -> Verdict<<<T as Service<S>>::Model as Model>::Key> {
+        let checker = Checker::new(self.service.model()).step_limit(STEPS);
+        let verdict = checker.check(&self.history);
+        if let Verdict::NotLinearizable(violation) = &verdict {
+            let evidence = violation.render(&self.history);
+            stage.fail(Breach::new("histories are linearizable", evidence));
+        }
+        verdict
+    }
+
+    /// Where somebody wants to see what happened, a violation ends the run soon after it is there. A
+    /// quarter more each time: all together cost a few times as much as the last.
+    fn judge_early(&mut self, stage: &mut Stage<'_, S>) {
+        let len = self.history.len();
+        if stage.is_recorded() && len >= self.judge_at {
+            self.judge_at = len + (len / 4).max(8);
+            let _ = self.verdict(stage);
+        }
+    }
+
     /// Lets a client go on after some time, whatever it waits for.
     fn later(&mut self, stage: &mut Stage<'_, S>, client: usize, after: u64) {
         let state = &mut self.clients[client];
@@ -268,7 +292,9 @@ impl<S: Subject, T: Service<S>> ClientScene<'_, S, T> {
                     "takes what c{client} asks on as {ticket}"
                 );
                 *taken = Some(node);
+                // Twice to everybody and back is what a slow cluster may need.
                 let patience = stage.plan().patience.draw(&mut state.rng);
+                let patience = patience + 4 * stage.plan().round_trip();
                 self.later(stage, client, patience);
                 let version = self.clients[client].version;
                 let waiter = Turn { client, version };
@@ -301,7 +327,7 @@ impl<S: Subject, T: Service<S>> ClientScene<'_, S, T> {
                 if let Some((_, _, taken)) = &mut self.clients[client].pending {
                     *taken = None;
                 }
-                self.later(stage, client, 20 * MILLI);
+                self.later(stage, client, 50 * MILLI);
             }
         }
     }
@@ -328,6 +354,7 @@ impl<S: Subject, T: Service<S>> ClientScene<'_, S, T> {
         );
         self.history.complete(id, ret, stage.moment());
         stage.answered();
+        self.judge_early(stage);
         let think = stage.plan().think.draw(&mut self.clients[client].rng);
         self.later(stage, client, think);
     }

@@ -304,6 +304,13 @@ impl<'a, S: Subject, I> Stage<'a, S, I> {
         self.failure.is_some()
     }
 
+    /// Whether somebody wants to see what happened: a check that is left to the end for speed may then
+    /// come earlier, as long as it changes nothing.
+    #[must_use]
+    pub const fn is_recorded(&self) -> bool {
+        self.incidents.is_some()
+    }
+
     /// Counts something rare that was reached.
     pub fn mark(&mut self, mark: &'static str) {
         self.marks.add(mark);
