@@ -142,6 +142,15 @@ pub struct Start<'a, R = Restored> {
     pub now: Instant,
 }
 
+impl<R> Start<'_, R> {
+    /// The node's place among all of the run: what roles can be given out by.
+    #[must_use]
+    pub fn place(&self) -> usize {
+        let before = self.plan.nodes.iter().take_while(|id| **id != self.id);
+        before.count()
+    }
+}
+
 /// What no node may exceed. The first two are of logs, in the units of
 /// [`Status`](synod_core::Status).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -96,6 +96,7 @@ impl<S: Subject, I> Node<S, I> {
     }
 
     /// A moment on the node's own clock.
+    #[inline]
     pub(super) fn local(&self, now: u64) -> Instant {
         let rate = (1_000_000 + self.drift_ppm) as u64;
         // In two parts, which is the same and spares a division of 128 bits.
@@ -114,6 +115,7 @@ impl<S: Subject, I> Node<S, I> {
 }
 
 impl<S: Subject, I> Stage<'_, S, I> {
+    #[inline]
     pub(super) fn lives(&self, node: usize, life: u64) -> bool {
         self.nodes[node].up.is_some() && self.nodes[node].life == life
     }

@@ -121,6 +121,7 @@ impl<'a, S: Subject, I> Stage<'a, S, I> {
 
     /// How long the run has been going on, in nanoseconds of virtual time.
     #[must_use]
+    #[inline]
     pub const fn now(&self) -> u64 {
         self.now
     }
@@ -156,6 +157,7 @@ impl<'a, S: Subject, I> Stage<'a, S, I> {
 
     /// The id of the node at this place.
     #[must_use]
+    #[inline]
     pub fn id(&self, node: usize) -> NodeId {
         self.plan.nodes[node]
     }
@@ -174,17 +176,20 @@ impl<'a, S: Subject, I> Stage<'a, S, I> {
 
     /// A node's machine, while it runs.
     #[must_use]
+    #[inline]
     pub fn machine(&self, node: usize) -> Option<&S::Machine> {
         self.nodes[node].up.as_ref()
     }
 
     /// A node's machine, while it runs. Whoever gives it an input says so by
     /// [`stir`](Self::stir), or its outputs wait for the next one.
+    #[inline]
     pub fn machine_mut(&mut self, node: usize) -> Option<&mut S::Machine> {
         self.nodes[node].up.as_mut()
     }
 
     /// A node's outputs are taken soon.
+    #[inline]
     pub fn stir(&mut self, node: usize) {
         self.called.push_back(node);
     }
@@ -208,12 +213,14 @@ impl<'a, S: Subject, I> Stage<'a, S, I> {
 
     /// What is on a node's disk, running or not.
     #[must_use]
+    #[inline]
     pub fn stored(&self, node: usize) -> &Stored<S::Disk> {
         &self.stored[node]
     }
 
     /// The time on a node's own clock.
     #[must_use]
+    #[inline]
     pub fn local(&self, node: usize) -> Instant {
         self.nodes[node].local(self.now)
     }
@@ -287,6 +294,7 @@ impl<'a, S: Subject, I> Stage<'a, S, I> {
     }
 
     /// Ends the run if a check failed.
+    #[inline]
     pub fn must(&mut self, result: Result<(), Breach>) {
         if let Err(breach) = result {
             self.fail(breach);
@@ -338,6 +346,7 @@ impl<'a, S: Subject, I> Stage<'a, S, I> {
     }
 
     /// Adds to the hash of the run something that must be the same when the seed runs again.
+    #[inline]
     pub const fn mix(&mut self, value: u64) {
         self.trace.stir(value);
     }
@@ -350,6 +359,7 @@ impl<'a, S: Subject, I> Stage<'a, S, I> {
     }
 
     /// The node that this is about, if it is paused: it sees it later, in the same order.
+    #[inline]
     pub(super) fn paused(&self, what: &Doing<S, I>) -> Option<usize> {
         let node = match what {
             Happening::Deliver { to: node, .. }
