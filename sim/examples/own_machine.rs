@@ -158,7 +158,8 @@ impl Paxos {
 
     /// The proposer: a promise or an acceptance has come (phase 2a, and the end).
     fn hear(&mut self, from: NodeId, answer: Message) {
-        let majority = (self.peers.len() + 1) / 2 + 1;
+        let members = self.peers.len() + 1;
+        let majority = members / 2 + 1;
         let Some(proposal) = &mut self.proposal else {
             return;
         };

@@ -280,7 +280,7 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
     }
 
     fn ask(
-        &mut self,
+        &self,
         stage: &mut Stage<'_, S>,
         node: usize,
         client: usize,

@@ -62,7 +62,7 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
     }
 
     /// Once everything is done, all nodes must be alike.
-    pub(super) fn compare(&mut self, stage: &mut Stage<'_, S>) {
+    pub(super) fn compare(&self, stage: &mut Stage<'_, S>) {
         let expected = self.reference.snapshot();
         let differs = |i: &usize| {
             let replica = self.replicas[*i].as_ref();

@@ -137,7 +137,8 @@ impl Abd {
 
     /// One more node has answered this phase of an operation.
     fn heard(&mut self, now: Instant, ticket: Ticket, from: NodeId, stores: bool) {
-        let majority = (self.others.len() + 1) / 2 + 1;
+        let members = self.others.len() + 1;
+        let majority = members / 2 + 1;
         let needed =
             majority - usize::from(self.bug == Some(Bug::MajorityMinusOne) && majority > 1);
         let Some(op) = self.ops.get_mut(&ticket).filter(|op| op.stores == stores) else {
