@@ -224,7 +224,12 @@ impl Handout {
     // Entries that are not in memory.
 
     /// The next entries are being read from storage: no others are wanted until they are there.
-    pub const fn load(&mut self, load: LoadId) {
+    ///
+    /// # Panics
+    ///
+    /// If a load is under way (in debug builds): the answer to one of them would be lost.
+    pub fn load(&mut self, load: LoadId) {
+        debug_assert_eq!(self.load, None, "one load at a time");
         self.load = Some(load);
     }
 
@@ -268,7 +273,12 @@ impl Handout {
 
     /// A snapshot that covers everything up to `index` takes the place of the log: what is under way
     /// is forgotten, and nothing follows until it is [`installed`](Self::installed).
+    ///
+    /// # Panics
+    ///
+    /// If more than that was handed out (in debug builds): a state machine does not go back.
     pub fn install(&mut self, index: LogIndex) {
+        debug_assert!(self.handed <= index, "a state machine does not go back");
         self.handed = index;
         self.unapplied.clear();
         self.unapplied_bytes = 0;
@@ -412,5 +422,46 @@ impl Handout {
             ripening.sum::<usize>() <= self.pending_reads,
             "reads that ripen are pending"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each invariant is one that the check knows.
+    fn broken(how: impl FnOnce(&mut Handout)) {
+        let mut handout = Handout::new(LogIndex(4));
+        handout.check();
+        how(&mut handout);
+        handout.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "the window is what lies in it")]
+    fn a_window_that_miscounts_is_broken() {
+        broken(|handout| handout.unapplied_bytes = 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "what is applied was handed out")]
+    fn a_state_machine_ahead_is_broken() {
+        broken(|handout| handout.applied = LogIndex(5));
+    }
+
+    #[test]
+    #[should_panic(expected = "reads that ripen are pending")]
+    fn a_read_that_nobody_waits_for_is_broken() {
+        broken(|handout| {
+            handout.begin_read();
+            let (at, reads) = (
+                LogIndex(5),
+                TicketRange {
+                    first: Ticket(1),
+                    count: 2,
+                },
+            );
+            handout.ripen_at(at, reads, Instant::START, at);
+        });
     }
 }

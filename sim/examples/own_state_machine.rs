@@ -5,10 +5,10 @@
 #![allow(clippy::print_stdout)] // an example talks
 
 use bytes::Bytes;
-use synod_core::{Chunks, LogIndex, MachineError, Rng, StateMachine};
+use synod_core::{Chunks, LogImage, LogIndex, MachineError, Rng, StateMachine};
 use synod_raft::{Config, Raft};
 use synod_sim::linear::Model;
-use synod_sim::{Application, Campaign, Request, Simulation, Start, Subject, Workload};
+use synod_sim::{Application, Campaign, LogSubject, Request, Simulation, Start, Subject, Workload};
 
 /// The state machine: a sum.
 struct Counter {
@@ -102,7 +102,8 @@ impl Application for Counting {
 struct OnRaft;
 
 impl Subject for OnRaft {
-    type Log = Raft;
+    type Machine = Raft;
+    type Disk = LogImage;
 
     fn start(&self, start: Start<'_>) -> Raft {
         let voters = start.voters.iter().copied();
@@ -114,6 +115,8 @@ impl Subject for OnRaft {
         Raft::new(config, start.restored, start.now).expect("the disk is readable")
     }
 }
+
+impl LogSubject for OnRaft {}
 
 fn main() {
     let forgets = std::env::args().any(|arg| arg == "forget");

@@ -5,10 +5,10 @@
 
 use synod_core::mem::MemStorage;
 use synod_core::{
-    Batch, LogLoad, LogLoaded, LogRecord, NodeId, Restored, Rng, Storage, StorageError,
+    Batch, LogImage, LogLoad, LogLoaded, LogRecord, NodeId, Restored, Rng, Storage, StorageError,
 };
 use synod_raft::{Config, Raft};
-use synod_sim::{Campaign, Device, Kv, Reopened, Simulation, Start, Subject, at_once};
+use synod_sim::{Campaign, Device, Kv, LogSubject, Reopened, Simulation, Start, Subject, at_once};
 
 /// The storage: here one in memory, around which you write your own. A lazy one keeps the protocol's
 /// state (Raft's vote) in a cache.
@@ -46,7 +46,8 @@ struct OnOwnStorage {
 }
 
 impl Subject for OnOwnStorage {
-    type Log = Raft;
+    type Machine = Raft;
+    type Disk = LogImage;
 
     fn start(&self, start: Start<'_>) -> Raft {
         let config = Config::builder(start.id).voters(start.voters.iter().copied());
@@ -70,6 +71,8 @@ impl Subject for OnOwnStorage {
         )))
     }
 }
+
+impl LogSubject for OnOwnStorage {}
 
 fn main() {
     let lazy = std::env::args().any(|arg| arg == "lazy");

@@ -4,9 +4,9 @@
 #![allow(clippy::print_stdout)] // an example talks
 
 use bytes::{Bytes, BytesMut};
-use synod_core::{Decode, Encode};
+use synod_core::{Decode, Encode, LogImage};
 use synod_raft::{Config, Message, Raft};
-use synod_sim::{Campaign, Kv, Simulation, Start, Subject, Wire};
+use synod_sim::{Campaign, Kv, LogSubject, Simulation, Start, Subject, Wire};
 
 /// The bytes of a message: its encoding and, behind it, a sum (Fletcher, 1982) that notices every
 /// single flipped bit.
@@ -48,7 +48,8 @@ struct OnOwnTransport {
 }
 
 impl Subject for OnOwnTransport {
-    type Log = Raft;
+    type Machine = Raft;
+    type Disk = LogImage;
 
     fn start(&self, start: Start<'_>) -> Raft {
         let config = Config::builder(start.id).voters(start.voters.iter().copied());
@@ -60,6 +61,8 @@ impl Subject for OnOwnTransport {
         Some(&self.wire)
     }
 }
+
+impl LogSubject for OnOwnTransport {}
 
 fn main() {
     let trusting = std::env::args().any(|arg| arg == "trusting");

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use synod_core::mix;
 
-use crate::application::Application;
 use crate::report::{Failure, Marks, Report};
+use crate::scene::Scenery;
 use crate::schedule::Schedule;
 use crate::shrink::{Effort, Shrunk};
 use crate::simulation::Simulation;
@@ -101,7 +101,7 @@ impl Campaign {
     ///
     /// What `SYNOD_HTML` and `SYNOD_SHIVIZ` name is written for the first failure, made small; with
     /// `SYNOD_SEED` also if it does not fail.
-    pub fn run<S: Subject, A: Application>(&self, simulation: &Simulation<S, A>) -> Summary
+    pub fn run<S: Subject, A: Scenery<S>>(&self, simulation: &Simulation<S, A>) -> Summary
     where
         Simulation<S, A>: Sync,
     {
@@ -164,7 +164,7 @@ impl Campaign {
 }
 
 /// The failure again, with what happened before it.
-fn recorded<S: Subject, A: Application>(
+fn recorded<S: Subject, A: Scenery<S>>(
     simulation: &Simulation<S, A>,
     seed: u64,
     schedule: &Schedule,
@@ -183,7 +183,7 @@ fn recorded<S: Subject, A: Application>(
 const STEPS: usize = 50_000;
 
 /// Writes the pictures that the environment asks for; what was written where.
-fn draw<S: Subject, A: Application>(
+fn draw<S: Subject, A: Scenery<S>>(
     simulation: &Simulation<S, A>,
     seed: u64,
     schedule: &Schedule,

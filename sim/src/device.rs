@@ -5,36 +5,38 @@ use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use synod_core::{Batch, LogLoad, LogLoaded, LogRecord, LogStorage, Restored, Rng, StorageError};
+use synod_core::{Batch, LogImage, Rng, Storage, StorageError};
+
+use crate::disk::Disk;
 
 /// One node's disk with a storage on it. The simulator writes to it what it writes to its own
 /// reference, and after a crash asks whether what was durable is there, and of the rest a prefix.
-pub trait Device: fmt::Debug {
+pub trait Device<D: Disk = LogImage>: fmt::Debug {
     /// Opens the storage: at the first start and after each crash.
     ///
     /// # Errors
     ///
     /// [`StorageError`]: after [`damage`](Self::damage) it must be one, or what is read back is
     /// whole. Without damage it is a failure of the run.
-    fn open(&mut self) -> Result<Restored, StorageError>;
+    fn open(&mut self) -> Result<D::Restored, StorageError>;
 
     /// Makes records durable.
     ///
     /// # Errors
     ///
     /// [`StorageError`]: the node ends, and starts again later.
-    fn write(&mut self, records: Batch<LogRecord>) -> Result<(), StorageError>;
+    fn write(&mut self, records: Batch<D::Record>) -> Result<(), StorageError>;
 
     /// Reads back what is durable.
     ///
     /// # Errors
     ///
     /// [`StorageError`]: a failure of the run.
-    fn load(&mut self, load: LogLoad) -> Result<Option<LogLoaded>, StorageError>;
+    fn load(&mut self, load: D::Load) -> Result<Option<D::Loaded>, StorageError>;
 
     /// The node crashes while `under_way` is being written: the storage loses what it had not made
     /// durable, in whatever way its disk does that.
-    fn crash(&mut self, under_way: Batch<LogRecord>, rng: &mut Rng);
+    fn crash(&mut self, under_way: Batch<D::Record>, rng: &mut Rng);
 
     /// Makes the next write fail, if the device can do that: once with an error, then for good until
     /// the next [`open`](Self::open).
@@ -64,14 +66,14 @@ pub fn at_once<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A [`LogStorage`] as a [`Device`]: `reopen` gives it anew after each crash, with what is left on
-/// its disk.
+/// A [`Storage`] as a [`Device`]: `reopen` gives it anew after each crash, with what is left on its
+/// disk.
 pub struct Reopened<S, F> {
     storage: Option<S>,
     reopen: F,
 }
 
-impl<S: LogStorage, F: FnMut(Option<S>, Batch<LogRecord>, &mut Rng) -> S> Reopened<S, F> {
+impl<S: Storage, F: FnMut(Option<S>, Batch<S::Record>, &mut Rng) -> S> Reopened<S, F> {
     /// A storage that `reopen` makes: of nothing first, and after a crash of the one before, of what
     /// was being written at that moment, and of randomness for what is left of that.
     pub fn new(mut reopen: F) -> Self {
@@ -94,24 +96,25 @@ impl<S, F> fmt::Debug for Reopened<S, F> {
     }
 }
 
-impl<S, F> Device for Reopened<S, F>
+impl<D, S, F> Device<D> for Reopened<S, F>
 where
-    S: LogStorage,
-    F: FnMut(Option<S>, Batch<LogRecord>, &mut Rng) -> S,
+    D: Disk,
+    S: Storage<Record = D::Record, Load = D::Load, Loaded = D::Loaded, Restored = D::Restored>,
+    F: FnMut(Option<S>, Batch<D::Record>, &mut Rng) -> S,
 {
-    fn open(&mut self) -> Result<Restored, StorageError> {
+    fn open(&mut self) -> Result<D::Restored, StorageError> {
         at_once(self.storage().restore())
     }
 
-    fn write(&mut self, records: Batch<LogRecord>) -> Result<(), StorageError> {
+    fn write(&mut self, records: Batch<D::Record>) -> Result<(), StorageError> {
         at_once(self.storage().write(records))
     }
 
-    fn load(&mut self, load: LogLoad) -> Result<Option<LogLoaded>, StorageError> {
+    fn load(&mut self, load: D::Load) -> Result<Option<D::Loaded>, StorageError> {
         at_once(self.storage().load(load))
     }
 
-    fn crash(&mut self, under_way: Batch<LogRecord>, rng: &mut Rng) {
+    fn crash(&mut self, under_way: Batch<D::Record>, rng: &mut Rng) {
         let before = self.storage.take();
         self.storage = Some((self.reopen)(before, under_way, rng));
     }

@@ -56,7 +56,7 @@ pub struct Report {
     pub unknown: u64,
     /// How many faults there were, lost messages not counted.
     pub faults: u64,
-    /// How many entries were committed.
+    /// How many entries were committed, or what else was decided for good.
     pub committed: u64,
     /// What was reached.
     pub marks: Marks,

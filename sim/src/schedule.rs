@@ -35,10 +35,12 @@ pub enum Kind {
     AnswerLost,
     /// A client asks something: client, which operation.
     Asked,
+    /// Something of a scene's own, named as it likes.
+    Own,
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str); 12] = [
+    const ALL: [(Self, &'static str); 13] = [
         (Self::Fault, "fault"),
         (Self::Lost, "lost"),
         (Self::Doubled, "doubled"),
@@ -51,6 +53,7 @@ impl Kind {
         (Self::RecoveryCrash, "crash-recovery"),
         (Self::AnswerLost, "unheard"),
         (Self::Asked, "op"),
+        (Self::Own, "own"),
     ];
 
     fn name(self) -> &'static str {

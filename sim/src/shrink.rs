@@ -4,8 +4,8 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::application::Application;
 use crate::report::Failure;
+use crate::scene::Scenery;
 use crate::schedule::{Incident, Kind, Schedule};
 use crate::simulation::Simulation;
 use crate::subject::Subject;
@@ -50,7 +50,7 @@ impl Default for Effort {
     }
 }
 
-impl<S: Subject, A: Application> Simulation<S, A> {
+impl<S: Subject, A: Scenery<S>> Simulation<S, A> {
     /// Leaves out of a failing run what it can do without: faults, and what clients ask, as long as
     /// the same rule is broken. The result does not depend on how fast the machine is unless the
     /// time runs out. `None` if the seed does not fail.
@@ -96,7 +96,7 @@ struct Shrinker<'a, S, A> {
     best: Box<Failure>,
 }
 
-impl<S: Subject, A: Application> Shrinker<'_, S, A> {
+impl<S: Subject, A: Scenery<S>> Shrinker<'_, S, A> {
     fn is_spent(&self) -> bool {
         self.runs >= self.effort.runs || self.started.elapsed() >= self.effort.time
     }

@@ -5,22 +5,24 @@ use core::panic::AssertUnwindSafe;
 use std::panic;
 use std::sync::Once;
 
-use crate::application::Application;
 use crate::check::Breach;
+use crate::plan::Plan;
 use crate::report::{Failure, Report};
+use crate::scene::Scenery;
 use crate::schedule::Schedule;
 use crate::subject::Subject;
 use crate::trace::Trace;
 use crate::world::World;
 
-/// A replicated log and an application, to be run from seeds.
+/// A machine and what stands on it, to be run from seeds: a replicated log and an
+/// [`Application`](crate::Application), or any machine and a [`Scenery`].
 #[derive(Clone, Debug)]
 pub struct Simulation<S, A> {
     subject: S,
     app: A,
 }
 
-impl<S: Subject, A: Application> Simulation<S, A> {
+impl<S: Subject, A: Scenery<S>> Simulation<S, A> {
     /// Runs `app` on `subject`.
     pub const fn new(subject: S, app: A) -> Self {
         Self { subject, app }
@@ -71,13 +73,28 @@ impl<S: Subject, A: Application> Simulation<S, A> {
         schedule: &Schedule,
         steps: usize,
     ) -> (Result<Report, Box<Failure>>, Trace) {
-        let mut world = World::new(&self.subject, &self.app, seed, schedule, steps);
+        let mut world = self.world(seed, schedule, steps);
         let breach = match guarded(|| world.run()) {
-            Ok(None) => return (Ok(world.report()), world.trace()),
+            Ok(None) => return (Ok(world.stage.report()), world.stage.trace()),
             Ok(Some(breach)) => breach,
             Err(panic) => Breach::new("nothing panics", panic),
         };
-        (Err(Box::new(world.failed(breach))), world.trace())
+        (
+            Err(Box::new(world.stage.failed(breach))),
+            world.stage.trace(),
+        )
+    }
+
+    fn world<'a>(
+        &'a self,
+        seed: u64,
+        schedule: &'a Schedule,
+        steps: usize,
+    ) -> World<'a, S, A::Scene<'a>> {
+        let Self { subject, app } = self;
+        let plan = Plan::draw(seed, subject, |fault| app.plays(fault));
+        let scene = app.scene(subject, &plan);
+        World::new(subject, plan, scene, schedule, steps)
     }
 
     /// Runs `seed` twice, and fails too if the runs differ.
@@ -92,9 +109,9 @@ impl<S: Subject, A: Application> Simulation<S, A> {
         }
         let evidence = format!("{:x} and {:x}", one.hash, other.hash);
         let all = Schedule::all();
-        let world = World::new(&self.subject, &self.app, seed, &all, 0);
+        let world = self.world(seed, &all, 0);
         let breach = Breach::new("the same seed gives the same run", evidence);
-        Err(Box::new(world.failed(breach)))
+        Err(Box::new(world.stage.failed(breach)))
     }
 }
 

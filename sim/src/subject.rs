@@ -1,4 +1,4 @@
-//! What is simulated: a replicated log, and how its nodes start.
+//! What is simulated: a machine, and how its nodes start.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -6,34 +6,68 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 use synod_core::frame::{read_frame, write_frame};
 use synod_core::{
-    Decode, Encode, Envelope, GroupId, Instant, Machine, NodeId, ReplicatedLog, Restored,
+    Decode, Encode, Envelope, GroupId, Instant, LogImage, Machine, NodeId, ReplicatedLog, Restored,
 };
 
 use crate::check::Observer;
 use crate::device::Device;
+use crate::disk::Disk;
 use crate::plan::{Budget, Plan};
 
-/// A replicated log under test.
+/// What peers of a subject exchange.
+pub type Message<S> = <<S as Subject>::Machine as Machine>::Message;
+/// What a subject writes.
+pub type Record<S> = <<S as Subject>::Machine as Machine>::Record;
+/// What a subject reads back.
+pub type Load<S> = <<S as Subject>::Machine as Machine>::Load;
+/// What an application learns from a subject.
+pub type Event<S> = <<S as Subject>::Machine as Machine>::Event;
+/// What an application asks of a subject.
+pub type Command<S> = <<S as Subject>::Machine as Machine>::Command;
+/// What it is told at once.
+pub type Reply<S> = <<S as Subject>::Machine as Machine>::Reply;
+/// What a start of a subject finds on its disk.
+pub type Found<S> = <<S as Subject>::Disk as Disk>::Restored;
+
+/// A machine under test.
 pub trait Subject: Sync {
     /// One node of it.
-    type Log: ReplicatedLog<Message: Clone + fmt::Debug + PartialEq>;
+    type Machine: Machine<
+            Message: Clone + fmt::Debug + PartialEq,
+            Record: Clone + fmt::Debug,
+            Load: fmt::Debug,
+            Loaded: fmt::Debug,
+        >;
 
-    /// Starts a node from what its disk holds: the first time from an empty one. The state machine's
-    /// applied index is told before anything else.
+    /// What its records mean: [`LogImage`] for a replicated log, [`Latest`](crate::Latest) and
+    /// [`Journal`](crate::Journal) for most others.
+    type Disk: Disk<
+            Record = <Self::Machine as Machine>::Record,
+            Load = <Self::Machine as Machine>::Load,
+            Loaded = <Self::Machine as Machine>::Loaded,
+        >;
+
+    /// Starts a node from what its disk holds: the first time from an empty one. A log is told next
+    /// how far its state machine is.
     ///
     /// # Panics
     ///
     /// If the node refuses to start: a failure of the run.
-    fn start(&self, start: Start<'_>) -> Self::Log;
+    fn start(&self, start: Start<'_, Found<Self>>) -> Self::Machine;
 
-    /// Checks the invariants of one node alone; called after every step while its log is
-    /// short; the longer the log, the more steps pass in between (one for 16 entries).
+    /// Checks the invariants of one node alone; called after every step. For logs, while they are
+    /// short; the longer a log, the more steps pass in between (one for 16 entries).
     ///
     /// # Panics
     ///
     /// If one is broken: a failure of the run.
-    fn check(&self, log: &Self::Log) {
-        let _ = log;
+    fn check(&self, machine: &Self::Machine) {
+        let _ = machine;
+    }
+
+    /// How many nodes found a cluster: each seed draws one of these.
+    fn sizes(&self) -> &[usize] {
+        &[1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 5, 6, 7]
     }
 
     /// Whether the protocol rests on links that keep order and lose nothing in one incarnation. If
@@ -57,44 +91,47 @@ pub trait Subject: Sync {
 
     /// To whom the sender of this message binds itself, and for which era: in an era a node binds
     /// itself once, over all its lives (Raft §5.2: one vote per term).
-    fn vow(&self, envelope: &Envelope<<Self::Log as Machine>::Message>) -> Option<(u64, NodeId)> {
+    fn vow(&self, envelope: &Envelope<Message<Self>>) -> Option<(u64, NodeId)> {
         let _ = envelope;
         None
     }
 
     /// How messages become bytes, if they do: then some seeds send bytes and flip bits in them.
-    fn wire(&self) -> Option<&dyn Wire<<Self::Log as Machine>::Message>> {
+    fn wire(&self) -> Option<&dyn Wire<Message<Self>>> {
         None
     }
 
     /// The storage of a node, if not the simulator's own: where yours is tested. Asked once for each
     /// disk; `seed` is for its faults.
-    fn device(&self, id: NodeId, seed: u64) -> Option<Box<dyn Device>> {
+    fn device(&self, id: NodeId, seed: u64) -> Option<Box<dyn Device<Self::Disk>>> {
         let _ = (id, seed);
         None
     }
 
+    /// The coverage mark that an event counts for.
+    fn mark(&self, event: &Event<Self>) -> Option<&'static str> {
+        let _ = event;
+        None
+    }
+}
+
+/// A replicated log under test: what an [`Application`](crate::Application) stands on.
+pub trait LogSubject: Subject<Machine: ReplicatedLog, Disk = LogImage> {
     /// What watches the whole cluster besides the checks for any replicated log.
     fn observers(&self) -> Vec<Box<dyn Observer>> {
         Vec::new()
-    }
-
-    /// The coverage mark that an event of the protocol's own counts for.
-    fn mark(&self, detail: &<Self::Log as ReplicatedLog>::Detail) -> Option<&'static str> {
-        let _ = detail;
-        None
     }
 }
 
 /// How a node starts.
 #[derive(Clone, Debug)]
-pub struct Start<'a> {
+pub struct Start<'a, R = Restored> {
     /// Which node.
     pub id: NodeId,
-    /// The voters that found the cluster. Who is not among them joins it later, as a learner.
+    /// The nodes that found the cluster. Who is not among them joins it later, as a learner.
     pub voters: &'a [NodeId],
     /// What its disk holds.
-    pub restored: Restored,
+    pub restored: R,
     /// Fresh for every life of every node.
     pub seed: u64,
     /// The same for all nodes and lives of a run: to draw settings from.
@@ -105,7 +142,17 @@ pub struct Start<'a> {
     pub now: Instant,
 }
 
-/// What no node may exceed, in the units of [`Status`](synod_core::Status).
+impl<R> Start<'_, R> {
+    /// The node's place among all of the run: what roles can be given out by.
+    #[must_use]
+    pub fn place(&self) -> usize {
+        let before = self.plan.nodes.iter().take_while(|id| **id != self.id);
+        before.count()
+    }
+}
+
+/// What no node may exceed. The first two are of logs, in the units of
+/// [`Status`](synod_core::Status).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
     /// Entries proposed and not committed at a leader, in bytes.

@@ -1,7 +1,9 @@
 //! What derives `serde` reads back, and refuses what the codec refuses.
 
 use proptest::prelude::*;
-use synod_core::{Change, Entries, LogIndex, NodeId, ReadLevel, Role, SessionToken};
+use synod_core::{
+    Change, Denial, Entries, LogIndex, NodeId, Outcome, ReadLevel, Role, Round, SessionToken,
+};
 
 use crate::codec::record;
 
@@ -25,6 +27,14 @@ fn the_small_ones_read_back() {
     round_trip(&Change::Voters(vec![NodeId(1), NodeId(9)]));
     round_trip(&ReadLevel::Session(SessionToken(LogIndex(7))));
     round_trip(&Role::Learner);
+    round_trip(&Round(7));
+    for outcome in [
+        Outcome::Accepted(LogIndex(7)),
+        Outcome::Refused(Denial::Busy { limit: 7 }),
+        Outcome::Unknown,
+    ] {
+        round_trip(&outcome);
+    }
 }
 
 #[test]

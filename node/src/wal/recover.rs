@@ -63,9 +63,9 @@ impl Inventory {
         let mut older = Vec::new();
         for seq in self.segments.iter().rev() {
             match chain.last() {
+                // Behind a gap nothing is next to the chain again: numbers only fall from here on.
                 Some(next) if seq.next() != *next => older.push(*seq),
-                _ if !older.is_empty() => older.push(*seq),
-                _ => chain.push(*seq),
+                Some(_) | None => chain.push(*seq),
             }
         }
         chain.reverse();

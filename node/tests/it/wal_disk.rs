@@ -11,7 +11,7 @@ use synod_core::{
     Batch, Entries, Entry, GroupId, LogIndex, LogLoad, LogLoaded, LogRecord, Stamp, Storage,
     StorageError,
 };
-use synod_node::wal::{Wal, WalConfig};
+use synod_node::wal::{Disk, Files, Wal, WalConfig};
 
 fn put(index: u64) -> Batch<LogRecord> {
     let entry = Entry::command(Bytes::from(format!("command {index}")));
@@ -140,4 +140,35 @@ fn files_are_for_their_owner_only() {
         let mode = entry.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0);
     }
+}
+
+/// The files of a real directory do what the simulated ones are simulated to do.
+#[test]
+fn a_file_holds_what_was_written_until_it_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::new(directory.path()).unwrap();
+    let file = disk.create("one").unwrap();
+    file.write_at(b"hello", 0).unwrap();
+    file.write_at(b"HE", 3).unwrap();
+    file.sync_data().unwrap();
+    let mut read = [0; 8];
+    assert_eq!(file.read_at(&mut read, 1).unwrap(), 4);
+    assert_eq!(&read, b"elHE\0\0\0\0");
+    disk.rename("one", "two").unwrap();
+    assert_eq!(disk.list().unwrap(), ["two"]);
+    disk.remove("two").unwrap();
+    assert!(disk.list().unwrap().is_empty());
+    let missing = disk.remove("two").unwrap_err();
+    assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+}
+
+/// The salt of a segment must be another one than that of the file that its disk space held before.
+#[test]
+fn no_two_random_numbers_are_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::new(directory.path()).unwrap();
+    let mut drawn: Vec<u64> = (0..100).map(|_| disk.random()).collect();
+    drawn.sort_unstable();
+    drawn.dedup();
+    assert_eq!(drawn.len(), 100);
 }

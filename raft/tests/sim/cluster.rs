@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use synod_core::{Envelope, GroupId, NodeId, Rng, mix};
+use synod_core::{Envelope, GroupId, LogEvent, LogImage, NodeId, Rng, mix};
 use synod_raft::{Body, Config, ConfigBuilder, Detail, Message, Raft};
 use synod_sim::check::{Figure3, Observer};
-use synod_sim::{Bounds, Budget, Framed, Plan, Start, Subject, Wire};
+use synod_sim::{Bounds, Budget, Framed, LogSubject, Plan, Start, Subject, Wire};
 
 /// The bytes on its links.
 static WIRE: Framed = Framed(GroupId(1));
@@ -17,7 +17,8 @@ pub(crate) struct Cluster {
 }
 
 impl Subject for Cluster {
-    type Log = Raft;
+    type Machine = Raft;
+    type Disk = LogImage;
 
     fn start(&self, start: Start<'_>) -> Raft {
         let mut builder = Config::builder(start.id).seed(start.seed);
@@ -75,11 +76,10 @@ impl Subject for Cluster {
         }
     }
 
-    fn observers(&self) -> Vec<Box<dyn Observer>> {
-        vec![Box::new(Figure3::new())]
-    }
-
-    fn mark(&self, detail: &Detail) -> Option<&'static str> {
+    fn mark(&self, event: &LogEvent<Detail>) -> Option<&'static str> {
+        let LogEvent::Detail(detail) = event else {
+            return None;
+        };
         match detail {
             Detail::Election { pre: true, .. } => Some("raft: pre-votes"),
             Detail::Election { pre: false, .. } => Some("raft: elections"),
@@ -89,6 +89,12 @@ impl Subject for Cluster {
             Detail::Compacted { .. } => Some("raft: logs compacted"),
             _ => None,
         }
+    }
+}
+
+impl LogSubject for Cluster {
+    fn observers(&self) -> Vec<Box<dyn Observer>> {
+        vec![Box::new(Figure3::new())]
     }
 }
 

@@ -54,13 +54,13 @@ pub(crate) fn ensure(
 
 /// What is known of one node without looking into it.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct Stored<D = LogImage> {
     /// The node.
     pub id: NodeId,
     /// What is durable on its disk.
-    pub image: LogImage,
+    pub image: D,
     /// What will be if it does not crash: what it has handed out to be written is in here.
-    pub shadow: LogImage,
+    pub shadow: D,
     /// How often it has lost what it held: from then on it must not count.
     pub lost: u32,
 }

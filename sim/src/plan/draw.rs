@@ -4,8 +4,9 @@ use core::time::Duration;
 
 use synod_core::{NodeId, Rng, mix};
 
-use super::{Budget, DiskPlan, Fault, FaultPlan, MachinePlan, NetworkPlan, Plan, Span};
+use super::{DiskPlan, Fault, FaultPlan, MachinePlan, NetworkPlan, Plan, Span};
 use crate::application::Workload;
+use crate::subject::Subject;
 
 /// Nothing, or something up to `most`, half the time each.
 const fn sometimes(rng: &mut Rng, most: u32) -> u32 {
@@ -32,15 +33,15 @@ const fn seldom(rng: &mut Rng, odds: u64, most: u32) -> u32 {
 }
 
 impl Plan {
-    /// Draws everything from `seed`. `budget` says for a number of voters what the protocol
-    /// survives.
+    /// Draws everything from `seed`: what a run of `subject` is like, with the faults that mean
+    /// something to what stands on it.
     #[must_use]
-    pub fn draw(seed: u64, needs_order: bool, budget: impl Fn(usize) -> Budget) -> Self {
+    pub fn draw<S: Subject>(seed: u64, subject: &S, plays: impl Fn(Fault) -> bool) -> Self {
         let rng = &mut Rng::new(mix(seed, 0x706c_616e));
         let ms = Span::millis;
-        let voters = one_of(rng, &[1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 5, 6, 7]);
-        let budget = budget(voters);
-        let faults = FaultPlan::draw(rng, budget);
+        let voters = one_of(rng, subject.sizes());
+        let budget = subject.budget(voters);
+        let faults = FaultPlan::draw(rng, |fault| budget.allows(fault) && plays(fault));
         let changes = faults.kinds.contains(&Fault::Learner);
         let spare = if changes { budget.learners } else { 0 };
         let mut id = 0;
@@ -60,7 +61,7 @@ impl Plan {
             nodes,
             voters,
             lost_disks: rng.within(0, budget.lost_disks as u64) as usize,
-            network: NetworkPlan::draw(rng, needs_order),
+            network: NetworkPlan::draw(rng, subject.needs_order()),
             disk: DiskPlan::draw(rng),
             drift_ppm: one_of(rng, &[0, 200, 1_000, 30_000]),
             lazy_per_million: sometimes(rng, 500_000),
@@ -162,10 +163,10 @@ impl DiskPlan {
 }
 
 impl FaultPlan {
-    fn draw(rng: &mut Rng, budget: Budget) -> Self {
+    fn draw(rng: &mut Rng, plays: impl Fn(Fault) -> bool) -> Self {
         let ms = Span::millis;
         let mut kinds = Fault::ALL.to_vec();
-        kinds.retain(|fault| budget.allows(*fault));
+        kinds.retain(|fault| plays(*fault));
         rng.shuffle(&mut kinds);
         kinds.truncate(rng.within(1, 7) as usize);
         let rhythms = [

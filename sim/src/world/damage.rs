@@ -1,9 +1,9 @@
-//! Disks that are lost or damaged, and nodes that may not come back.
+//! Disks that are lost or damaged, and what peers know of each other.
 
 use synod_core::Rng;
 
-use super::{Happening, MILLI, World};
-use crate::application::Application;
+use super::{Stage, World};
+use crate::scene::Scene;
 use crate::subject::Subject;
 use crate::trace::{What, Who, note};
 
@@ -18,7 +18,7 @@ pub(super) enum Acquaintance {
     Durable,
 }
 
-impl<S: Subject, A: Application> World<'_, S, A> {
+impl<S: Subject, I> Stage<'_, S, I> {
     /// Whether this node may still lose its disk: the protocol promises to survive so many, once
     /// all others have met it and have made a note of that.
     fn within_budget(&self, i: usize) -> bool {
@@ -59,80 +59,49 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             }
         }
     }
+}
 
+impl<S: Subject, C: Scene<S>> World<'_, S, C> {
     /// A node crashes, and comes back under its name with an empty disk.
     pub(super) fn lose_disk(&mut self, i: usize, damaged: bool) {
-        if !damaged && !self.within_budget(i) {
+        if !damaged && !self.stage.within_budget(i) {
             return;
         }
         if !damaged {
-            self.lost_disks += 1;
+            self.stage.lost_disks += 1;
             self.crash(i);
         }
-        self.strike("disks lost");
-        note!(self, Who::Node(i), What::Fault, "has lost its disk");
-        let stored = &mut self.stored[i];
-        stored.image = synod_core::LogImage::new();
-        stored.shadow = synod_core::LogImage::new();
+        let stage = &mut self.stage;
+        stage.strike("disks lost");
+        note!(stage, Who::Node(i), What::Fault, "has lost its disk");
+        let stored = &mut stage.stored[i];
+        stored.image = S::Disk::default();
+        stored.shadow = S::Disk::default();
         stored.lost += 1;
-        let seed = synod_core::mix(self.plan.seed, 1_000 + i as u64);
-        self.nodes[i].device = self.subject.device(self.plan.nodes[i], seed);
-        self.nodes[i].kept = None;
-        self.forgets(i, true);
+        let seed = synod_core::mix(stage.plan.seed, 1_000 + i as u64);
+        stage.nodes[i].device = stage.subject.device(stage.plan.nodes[i], seed);
+        self.scene.forgets(stage, i);
+        stage.forgets(i, true);
     }
 
     /// A node crashes, and its disk is damaged meanwhile: its storage will say so.
     pub(super) fn rot(&mut self, i: usize, rng: &mut Rng) {
-        if !self.within_budget(i) {
+        if !self.stage.within_budget(i) {
             return;
         }
-        self.lost_disks += 1;
+        self.stage.lost_disks += 1;
         self.crash(i);
-        self.strike("disks damaged");
-        let damaged = match &mut self.nodes[i].device {
+        let stage = &mut self.stage;
+        stage.strike("disks damaged");
+        let damaged = match &mut stage.nodes[i].device {
             Some(device) => device.damage(rng),
             None => true,
         };
-        note!(self, Who::Node(i), What::Fault, "has a damaged disk");
+        note!(stage, Who::Node(i), What::Fault, "has a damaged disk");
         if damaged {
-            self.nodes[i].damaged = Some(rng.chance(500_000));
+            stage.nodes[i].damaged = Some(rng.chance(500_000));
         }
         // From now on nothing may rest on what it holds.
-        self.stored[i].lost += 1;
-    }
-
-    /// A node with a damaged disk is started: its storage refuses, and someone replaces the disk or
-    /// leaves the node alone.
-    pub(super) fn refuses_to_start(&mut self, i: usize) -> bool {
-        let Some(replaced) = self.nodes[i].damaged.take() else {
-            return false;
-        };
-        self.marks.add("starts refused");
-        note!(
-            self,
-            Who::Node(i),
-            What::Fault,
-            "cannot read its disk, and does not start"
-        );
-        if replaced {
-            self.lose_disk(i, true);
-            let at = self.now + 10 * MILLI;
-            self.agenda.push(at, Happening::Start { node: i });
-        } else {
-            self.nodes[i].kept = None;
-        }
-        true
-    }
-
-    /// A node has stopped for good: that is right if it has lost its disk.
-    pub(super) fn stopped(&mut self, i: usize) -> bool {
-        if self.stored[i].lost == 0 {
-            return false;
-        }
-        if !self.nodes[i].retired {
-            self.marks.add("amnesiacs refused");
-            self.nodes[i].retired = true;
-        }
-        true
+        stage.stored[i].lost += 1;
     }
 }

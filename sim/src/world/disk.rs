@@ -2,76 +2,42 @@
 
 use alloc::collections::VecDeque;
 
-use bytes::Bytes;
-use synod_core::{
-    Batch, Lane, LoadId, LogImage, LogLoad, LogRecord, Machine, OldLog, ReplicatedLog, Restored,
-    Rng, SnapshotMeta, WriteId, mix,
-};
+use synod_core::{Batch, LoadId, Machine, Rng, WriteId, mix};
 
-use super::{Happening, Kind, World};
-use crate::application::Application;
+use super::{Happening, Kind, MILLI, Stage, World};
 use crate::check::{Breach, ensure};
-use crate::subject::Subject;
+use crate::disk::Disk;
+use crate::scene::Scene;
+use crate::subject::{Found, Load, Record, Subject};
 use crate::trace::{What, Who, note};
 
 /// What a disk has to write, in order.
-#[derive(Debug, Default)]
-pub(super) struct Jobs(pub(super) VecDeque<Job>);
+#[derive(Debug)]
+pub(super) struct Jobs<R, I>(pub(super) VecDeque<Job<R, I>>);
+
+impl<R, I> Default for Jobs<R, I> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
 
 #[derive(Debug)]
-pub(super) struct Job {
-    records: Vec<LogRecord>,
-    done: Done,
+pub(super) struct Job<R, I> {
+    records: Vec<R>,
+    done: Done<I>,
 }
 
 /// Who is told when a job is done.
 #[derive(Debug)]
-enum Done {
+pub(super) enum Done<I> {
     /// The machine, of its write, and which one that is in all of its lives.
     Write(WriteId, u64),
-    /// Whoever takes a snapshot of the state machine, of a piece of it.
-    Piece,
-    /// The machine, of a snapshot of its state machine.
-    Snapshot(SnapshotMeta),
+    /// The scene.
+    Scene(I),
 }
 
-impl<S: Subject, A: Application> World<'_, S, A> {
-    pub(super) fn persist(&mut self, i: usize, write: WriteId, records: Batch<LogRecord>) {
-        let Some(up) = &self.nodes[i].up else { return };
-        let status = up.log.status();
-        let records: Vec<LogRecord> = records.into_iter().collect();
-        note!(self, Who::Node(i), What::Disk, "writes {write} {records:?}");
-        for record in &records {
-            match record {
-                LogRecord::Truncate { .. } => self.marks.add("truncations"),
-                LogRecord::Activate { .. } => self.marks.add("snapshots installed"),
-                LogRecord::Compact { .. } => self.marks.add("compactions"),
-                _ => {}
-            }
-        }
-        self.observe(|observer, cluster| observer.writes(i, &status, &records, cluster));
-        let promises = records.iter().any(|r| matches!(r, LogRecord::State(_)));
-        let chance = self.plan.faults.promise_crash_per_million;
-        if promises && let Some(mut rng) = self.strikes(Kind::PromiseCrash, (i, 0), write.0, chance)
-        {
-            let outputs = 1 + rng.below(5);
-            self.nodes[i].crash_in.get_or_insert(outputs);
-        }
-        let jobs = self.nodes[i].disk.0.iter();
-        let under_way = jobs
-            .filter(|job| matches!(job.done, Done::Write(..)))
-            .count();
-        let (id, most) = (self.id(i), self.bounds.writes);
-        let kept = ensure(under_way < most, "writes under way are bounded", || {
-            format!("{id} has {under_way} under way and begins another one, the limit is {most}")
-        });
-        self.must(kept);
-        self.nodes[i].persists += 1;
-        let place = self.nodes[i].persists;
-        self.enqueue(i, records, Done::Write(write, place));
-    }
-
-    fn enqueue(&mut self, i: usize, records: Vec<LogRecord>, done: Done) {
+impl<S: Subject, I> Stage<'_, S, I> {
+    pub(super) fn enqueue(&mut self, i: usize, records: Vec<Record<S>>, done: Done<I>) {
         for record in &records {
             if let Err(error) = self.stored[i].shadow.apply(record.clone()) {
                 let evidence = format!("{}: {error}", self.id(i));
@@ -124,26 +90,23 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         true
     }
 
-    /// The job under way is durable, unless it fails.
-    pub(super) fn written(&mut self, i: usize, life: u64) {
-        if !self.lives(i, life) || self.nodes[i].disk.0.is_empty() {
-            return;
-        }
-        if self.write_fails(i) {
-            return self.crash(i);
-        }
+    /// Whether the storage under test, if there is one, cannot write the job under way.
+    fn device_fails(&mut self, i: usize) -> bool {
         let node = &mut self.nodes[i];
         if let (Some(device), Some(job)) = (&mut node.device, node.disk.0.front()) {
-            let records: Batch<LogRecord> = job.records.iter().cloned().collect();
+            let records: Batch<Record<S>> = job.records.iter().cloned().collect();
             if let Err(error) = device.write(records) {
                 note!(self, Who::Node(i), What::Fault, "cannot write: {error}");
                 self.marks.add("devices failed");
-                return self.crash(i);
+                return true;
             }
         }
-        let Some(job) = self.nodes[i].disk.0.pop_front() else {
-            return;
-        };
+        false
+    }
+
+    /// The job under way is durable: who is told.
+    fn finish_job(&mut self, i: usize) -> Option<Done<I>> {
+        let job = self.nodes[i].disk.0.pop_front()?;
         self.put_down(i, job.records);
         if !self.nodes[i].disk.0.is_empty() {
             self.next_job(i);
@@ -151,22 +114,10 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         if let Done::Write(_, place) = job.done {
             self.has_noted(i, place);
         }
-        let now = self.local(i);
-        let Some(up) = &mut self.nodes[i].up else {
-            return;
-        };
-        match job.done {
-            Done::Write(write, _) => up.log.persisted(now, write),
-            Done::Piece => return self.stage(i),
-            Done::Snapshot(meta) => {
-                up.replica.staging = None;
-                up.log.compact(now, meta);
-            }
-        }
-        self.stirred(i);
+        Some(job.done)
     }
 
-    fn put_down(&mut self, i: usize, records: impl IntoIterator<Item = LogRecord>) {
+    fn put_down(&mut self, i: usize, records: impl IntoIterator<Item = Record<S>>) {
         for record in records {
             if let Err(error) = self.stored[i].image.apply(record) {
                 let evidence = format!("{}: {error}", self.id(i));
@@ -181,7 +132,7 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let jobs = core::mem::take(&mut self.nodes[i].disk);
         let first = jobs.0.front().map_or(0, |job| job.records.len());
         let records = jobs.0.into_iter().flat_map(|job| job.records);
-        let mut records: Vec<LogRecord> = records.collect();
+        let mut records: Vec<Record<S>> = records.collect();
         let life = self.nodes[i].life;
         let mut rng = Rng::new(mix(mix(self.plan.seed, 2_000 + i as u64), life));
         if let Some(device) = &mut self.nodes[i].device {
@@ -210,28 +161,12 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         stored.shadow = stored.image.clone();
     }
 
-    /// What a start finds on the disk; `None` if it cannot be read and the node does not start.
-    pub(super) fn open(&mut self, i: usize, tail: usize) -> Option<Restored> {
-        let Some(device) = &mut self.nodes[i].device else {
-            if self.refuses_to_start(i) {
-                return None;
-            }
-            return Some(self.stored[i].image.restored(tail));
-        };
-        let found = match device.open() {
-            Ok(found) => found,
-            Err(error) => {
-                if !self.refuses_to_start(i) {
-                    let evidence = format!("{}: {error}", self.id(i));
-                    self.fail(Breach::new("a storage opens again after a crash", evidence));
-                }
-                return None;
-            }
-        };
-        self.nodes[i].damaged = None;
+    /// Compares what a storage under test has found with what it may have found: what was durable,
+    /// and a prefix of what was under way. From now on that is what the disk holds.
+    fn accept(&mut self, i: usize, found: &Found<S>) -> bool {
         let records = core::mem::take(&mut self.nodes[i].unsynced);
         let stored = &mut self.stored[i];
-        let restarted = |image: &LogImage| {
+        let restarted = |image: &S::Disk| {
             let mut image = image.clone();
             image.restart();
             image
@@ -240,141 +175,149 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let mut grown = stored.image.clone();
         let mut expected = restarted(&grown);
         let mut records = records.into_iter();
-        while !is_found(&found, &expected) {
+        while !expected.explains(found) {
             let Some(record) = records.next() else {
                 let reference = stored.image.restored(0);
                 let evidence = format!("{} finds {found:?}; durable was {reference:?}", stored.id);
                 let rule = "a storage keeps what was durable and a prefix of the rest";
                 self.fail(Breach::new(rule, evidence));
-                return None;
+                return false;
             };
             if let Err(error) = grown.apply(record) {
                 let evidence = format!("{}: {error}", stored.id);
                 self.fail(Breach::new("every prefix of a write is safe", evidence));
-                return None;
+                return false;
             }
             expected = restarted(&grown);
         }
         stored.image = expected.clone();
         stored.shadow = expected;
-        Some(found)
+        true
+    }
+}
+
+impl<S: Subject, C: Scene<S>> World<'_, S, C> {
+    pub(super) fn persist(&mut self, i: usize, write: WriteId, records: Batch<Record<S>>) {
+        let stage = &mut self.stage;
+        let records: Vec<Record<S>> = records.into_iter().collect();
+        note!(
+            stage,
+            Who::Node(i),
+            What::Disk,
+            "writes {write} {records:?}"
+        );
+        self.scene.writes(stage, i, &records);
+        let binds = records.iter().any(S::Disk::binds);
+        let chance = stage.plan.faults.promise_crash_per_million;
+        if binds && let Some(mut rng) = stage.strikes(Kind::PromiseCrash, (i, 0), write.0, chance) {
+            let outputs = 1 + rng.below(5);
+            stage.crash_behind(i, outputs);
+        }
+        let jobs = stage.nodes[i].disk.0.iter();
+        let under_way = jobs
+            .filter(|job| matches!(job.done, Done::Write(..)))
+            .count();
+        let (id, most) = (stage.id(i), stage.bounds.writes);
+        let kept = ensure(under_way < most, "writes under way are bounded", || {
+            format!("{id} has {under_way} under way and begins another one, the limit is {most}")
+        });
+        stage.must(kept);
+        stage.nodes[i].persists += 1;
+        let place = stage.nodes[i].persists;
+        stage.enqueue(i, records, Done::Write(write, place));
     }
 
-    pub(super) fn loaded(&mut self, i: usize, life: u64, load: LoadId, what: LogLoad) {
-        if !self.lives(i, life) {
+    /// The job under way is durable, unless it fails.
+    pub(super) fn written(&mut self, i: usize, life: u64) {
+        let stage = &mut self.stage;
+        if !stage.lives(i, life) || stage.nodes[i].disk.0.is_empty() {
             return;
         }
-        let mut answer = self.stored[i].image.load(&what);
-        if let Some(device) = &mut self.nodes[i].device {
+        if stage.write_fails(i) || stage.device_fails(i) {
+            return self.crash(i);
+        }
+        match stage.finish_job(i) {
+            Some(Done::Write(write, _)) => {
+                let now = stage.local(i);
+                if let Some(machine) = stage.machine_mut(i) {
+                    machine.persisted(now, write);
+                    self.stirred(i);
+                }
+            }
+            Some(Done::Scene(item)) => self.scene.happens(stage, item),
+            None => {}
+        }
+    }
+
+    /// What a start finds on the disk; `None` if it cannot be read and the node does not start.
+    pub(super) fn open(&mut self, i: usize, most_bytes: usize) -> Option<Found<S>> {
+        let Some(device) = &mut self.stage.nodes[i].device else {
+            if self.refuses_to_start(i) {
+                return None;
+            }
+            return Some(self.stage.stored[i].image.restored(most_bytes));
+        };
+        let found = match device.open() {
+            Ok(found) => found,
+            Err(error) => {
+                if !self.refuses_to_start(i) {
+                    let evidence = format!("{}: {error}", self.stage.id(i));
+                    let rule = "a storage opens again after a crash";
+                    self.stage.fail(Breach::new(rule, evidence));
+                }
+                return None;
+            }
+        };
+        self.stage.nodes[i].damaged = None;
+        self.stage.accept(i, &found).then_some(found)
+    }
+
+    pub(super) fn loaded(&mut self, i: usize, life: u64, load: LoadId, what: Load<S>) {
+        let stage = &mut self.stage;
+        if !stage.lives(i, life) {
+            return;
+        }
+        let mut answer = stage.stored[i].image.load(&what);
+        if let Some(device) = &mut stage.nodes[i].device {
             match device.load(what) {
                 Ok(found) if found.is_some() == answer.is_some() => answer = found,
                 wrong => {
-                    let evidence = format!("{} reads {wrong:?} of {answer:?}", self.id(i));
-                    return self.fail(Breach::new("a storage reads back what it holds", evidence));
+                    let evidence = format!("{} reads {wrong:?} of {answer:?}", stage.id(i));
+                    return stage.fail(Breach::new("a storage reads back what it holds", evidence));
                 }
             }
         }
         if answer.is_none() {
-            self.marks.add("loads of what is gone");
+            stage.marks.add("loads of what is gone");
         }
-        let now = self.local(i);
-        if let Some(log) = self.log(i) {
-            log.loaded(now, load, answer);
+        let now = stage.local(i);
+        if let Some(machine) = stage.machine_mut(i) {
+            machine.loaded(now, load, answer);
             self.stirred(i);
         }
     }
 
-    /// Takes a snapshot of the state machine: staged in pieces, then made current.
-    pub(super) fn snapshot(&mut self, i: usize) {
-        let Some(up) = &mut self.nodes[i].up else {
-            return;
+    /// A node with a damaged disk is started: its storage refuses, and someone replaces the disk or
+    /// leaves the node alone.
+    fn refuses_to_start(&mut self, i: usize) -> bool {
+        let stage = &mut self.stage;
+        let Some(replaced) = stage.nodes[i].damaged.take() else {
+            return false;
         };
-        let Some(mut meta) = up.log.describe(up.replica.applied) else {
-            return;
-        };
-        let contents = match up.replica.machine.snapshot() {
-            Ok(contents) => contents,
-            Err(error) => {
-                let evidence = format!("{}: {error}", self.plan.nodes[i]);
-                return self.fail(Breach::new("the state machine can be snapshot", evidence));
-            }
-        };
-        up.replica.snapshot = meta.index();
-        meta.size = contents.len() as u64;
-        up.replica.staging = Some(Staging {
-            meta: meta.clone(),
-            contents,
-            offset: 0,
-        });
+        stage.marks.add("starts refused");
         note!(
-            self,
+            stage,
             Who::Node(i),
-            What::Disk,
-            "takes a snapshot {}",
-            meta.id
+            What::Fault,
+            "cannot read its disk, and does not start"
         );
-        self.marks.add("snapshots taken");
-        self.stage(i);
-    }
-
-    /// Writes the next piece of a snapshot. Only one waits for the disk at a time: the log's writes
-    /// go on between them.
-    fn stage(&mut self, i: usize) {
-        let most = self.plan.machine.chunk;
-        let Some(staging) = self.nodes[i]
-            .up
-            .as_mut()
-            .and_then(|up| up.replica.staging.as_mut())
-        else {
-            return;
-        };
-        let Staging {
-            meta,
-            contents,
-            offset,
-        } = staging;
-        let end = (*offset + most).min(contents.len());
-        let mut records = vec![LogRecord::Stage {
-            lane: Lane::Taken,
-            id: meta.id,
-            offset: *offset as u64,
-            chunk: contents.slice(*offset..end),
-        }];
-        *offset = end;
-        if end < contents.len() {
-            return self.enqueue(i, records, Done::Piece);
+        if replaced {
+            self.lose_disk(i, true);
+            let at = self.stage.now + 10 * MILLI;
+            self.stage.agenda.push(at, Happening::Start { node: i });
+        } else {
+            self.scene.forgets(stage, i);
         }
-        let meta = meta.clone();
-        records.push(LogRecord::Activate {
-            meta: meta.clone(),
-            log: OldLog::Keep,
-        });
-        self.enqueue(i, records, Done::Snapshot(meta));
+        true
     }
-}
-
-/// A snapshot of a state machine that is being written.
-#[derive(Debug)]
-pub(super) struct Staging {
-    meta: SnapshotMeta,
-    contents: Bytes,
-    offset: usize,
-}
-
-/// Whether a start may have found this on a disk that holds `image`. How much of the log's end it
-/// hands back is the storage's own affair.
-fn is_found(found: &Restored, image: &LogImage) -> bool {
-    let expected = image.restored(0);
-    let same = found.state == expected.state
-        && found.snapshot == expected.snapshot
-        && found.staged == expected.staged
-        && found.compacted == expected.compacted
-        && found.runs == expected.runs
-        && found.configs == expected.configs;
-    let mut tail = found.tail.iter().flat_map(|entries| {
-        let numbered = entries.as_slice().iter().zip(entries.first().0..);
-        numbered.map(|(entry, index)| (index, entries.stamp(), entry))
-    });
-    same && tail
-        .all(|(index, stamp, entry)| image.get(synod_core::LogIndex(index)) == Some((stamp, entry)))
 }

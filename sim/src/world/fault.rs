@@ -1,38 +1,42 @@
 //! What goes wrong.
 
-use synod_core::{Change, ReplicatedLog, Rng};
+use synod_core::Rng;
 
-use super::{Happening, Kind, MILLI, SECOND, World};
-use crate::application::Application;
+use super::{Happening, Kind, MILLI, SECOND, Stage, World};
 use crate::plan::Fault;
+use crate::scene::Scene;
 use crate::subject::Subject;
 use crate::trace::{What, Who, note};
 
-impl<S: Subject, A: Application> World<'_, S, A> {
+impl<S: Subject, C: Scene<S>> World<'_, S, C> {
     /// The fault at this place of the schedule, and when the next one comes.
     pub(super) fn fault(&mut self, place: u64) {
-        if self.calm {
+        let stage = &mut self.stage;
+        if stage.calm {
             return;
         }
-        let mut rhythm = Rng::new(synod_core::mix(synod_core::mix(self.plan.seed, 3), place));
-        let every = self.plan.faults.every.draw(&mut rhythm);
-        self.agenda
-            .push(self.now + every, Happening::Fault(place + 1));
-        let Some(mut rng) = self.strikes(Kind::Fault, (0, 0), place, 1_000_000) else {
+        let seed = stage.plan.seed;
+        let mut rhythm = Rng::new(synod_core::mix(synod_core::mix(seed, 3), place));
+        let every = stage.plan.faults.every.draw(&mut rhythm);
+        stage
+            .agenda
+            .push(stage.now + every, Happening::Fault(place + 1));
+        let Some(mut rng) = stage.strikes(Kind::Fault, (0, 0), place, 1_000_000) else {
             return;
         };
-        if let Some(kind) = rng.pick(&self.plan.faults.kinds).copied() {
-            note!(self, Who::World, What::Fault, "FAULT {kind:?}");
+        if let Some(kind) = rng.pick(&stage.plan.faults.kinds).copied() {
+            note!(stage, Who::World, What::Fault, "FAULT {kind:?}");
             self.go_wrong(kind, &mut rng);
         }
     }
 
     fn go_wrong(&mut self, kind: Fault, rng: &mut Rng) {
-        let size = self.nodes.len();
+        let stage = &mut self.stage;
+        let size = stage.nodes.len();
         let any = rng.below(size as u64) as usize;
         let other = rng.below(size as u64) as usize;
-        let outage = self.plan.faults.outage.draw(rng);
-        let leader = self.leader().unwrap_or(any);
+        let outage = stage.plan.faults.outage.draw(rng);
+        let leader = self.scene.leads(stage).unwrap_or(any);
         // A leader that nobody hears is most telling once another one is there.
         let long = rng.chance(500_000);
         let while_others_elect = if long {
@@ -44,76 +48,50 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             Fault::Crash => self.arm(any, rng),
             Fault::CrashLeader => self.arm(leader, rng),
             Fault::CrashAll => (0..size).for_each(|node| self.arm(node, rng)),
-            Fault::Isolate => self.isolate(any, outage),
+            Fault::Isolate => stage.isolate(any, outage),
             Fault::IsolateLeader => {
-                self.isolate(leader, while_others_elect);
+                stage.isolate(leader, while_others_elect);
                 // It goes on taking things on that will never be committed: a long log that must
                 // not win against a shorter, later one.
                 if long {
-                    self.burst(Some(leader), rng);
+                    self.scene.burst(stage, Some(leader), rng);
                 }
             }
             Fault::OneWay => {
                 let deaf = rng.chance(500_000);
                 let ways = (0..size).filter(|other| *other != any);
                 let ways = ways.map(|other| if deaf { (other, any) } else { (any, other) });
-                self.cut(ways.collect(), outage);
+                stage.cut(ways.collect(), outage);
             }
             Fault::Split => {
                 let side = rng.next_u64();
-                self.split(outage, |node| side >> node & 1 == 1, None);
+                stage.split(outage, |node| side >> node & 1 == 1, None);
             }
             Fault::Bridge => {
                 let side = rng.next_u64();
-                self.split(outage, |node| side >> node & 1 == 1, Some(any));
+                stage.split(outage, |node| side >> node & 1 == 1, Some(any));
             }
-            Fault::Pair if other != any => self.cut(vec![(any, other), (other, any)], outage),
-            Fault::Flap if other != any => self.flap(any, other),
-            Fault::SlowLink if other != any => {
-                self.strike("slow links");
-                let extra = rng.within(20 * MILLI, 500 * MILLI);
-                let until = self.now + outage;
-                self.network.slow_down((any, other), until, extra);
-                if rng.chance(500_000) {
-                    self.network.slow_down((other, any), until, extra);
-                }
-            }
+            Fault::Pair if other != any => stage.cut(vec![(any, other), (other, any)], outage),
+            Fault::Flap if other != any => stage.flap(any, other),
+            Fault::SlowLink if other != any => stage.slow_link((any, other), outage, rng),
             Fault::Pair | Fault::Flap | Fault::SlowLink => {}
-            Fault::Pause if rng.chance(300_000) => self.pause(leader, while_others_elect),
-            Fault::Pause => self.pause(any, outage),
+            Fault::Pause if rng.chance(300_000) => stage.pause(leader, while_others_elect),
+            Fault::Pause => stage.pause(any, outage),
             Fault::Jump => self.jump(any, rng),
             Fault::SlowDisk => {
-                self.strike("slow disks");
-                let until = self.now + outage;
-                self.nodes[any].slow_disk = (until, rng.within(10 * MILLI, 300 * MILLI));
+                stage.strike("slow disks");
+                let until = stage.now + outage;
+                stage.nodes[any].slow_disk = (until, rng.within(10 * MILLI, 300 * MILLI));
             }
             Fault::FullDisk => {
-                self.strike("full disks");
-                self.nodes[any].full_until = self.now + outage;
+                stage.strike("full disks");
+                stage.nodes[any].full_until = stage.now + outage;
             }
             Fault::LostDisk => self.lose_disk(any, false),
             Fault::Rot => self.rot(any, rng),
-            Fault::Burst => self.burst(None, rng),
-            Fault::Learner => self.change_learners(rng),
-            Fault::Transfer => {
-                let (now, to) = (self.local(leader), self.id(any));
-                if let Some(log) = self.log(leader) {
-                    let asked = log.transfer(now, to).is_ok();
-                    self.marks.add(if asked {
-                        "transfers asked"
-                    } else {
-                        "transfers refused"
-                    });
-                    self.stirred(leader);
-                }
-            }
+            Fault::Burst => self.scene.burst(stage, None, rng),
+            Fault::Learner | Fault::Transfer => self.scene.provoke(stage, kind, any, rng),
         }
-    }
-
-    /// Counts a fault.
-    pub(super) fn strike(&mut self, mark: &'static str) {
-        self.faults += 1;
-        self.marks.add(mark);
     }
 
     /// A node crashes now or behind one of its next outputs.
@@ -122,9 +100,30 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             return self.crash(node);
         }
         let outputs = rng.below(12);
-        self.nodes[node].crash_in.get_or_insert(outputs);
+        self.stage.crash_behind(node, outputs);
     }
 
+    /// A node's clock jumps forwards. It never goes back: that is what the contract asks of a clock.
+    fn jump(&mut self, node: usize, rng: &mut Rng) {
+        let stage = &mut self.stage;
+        let far = stage.plan.faults.jump.draw(rng);
+        stage.nodes[node].clock_base += far;
+        stage.nodes[node].tick_at = u64::MAX;
+        stage.strike("clock jumps");
+        let far = core::time::Duration::from_nanos(far);
+        note!(
+            stage,
+            Who::Node(node),
+            What::Fault,
+            "finds its clock {far:?} further"
+        );
+        if !stage.nodes[node].paused {
+            self.pump(node);
+        }
+    }
+}
+
+impl<S: Subject, I> Stage<'_, S, I> {
     fn isolate(&mut self, node: usize, outage: u64) {
         let others = (0..self.nodes.len()).filter(|other| *other != node);
         let ways = others.flat_map(|other| [(node, other), (other, node)]);
@@ -173,6 +172,16 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         }
     }
 
+    fn slow_link(&mut self, (one, other): (usize, usize), outage: u64, rng: &mut Rng) {
+        self.strike("slow links");
+        let extra = rng.within(20 * MILLI, 500 * MILLI);
+        let until = self.now + outage;
+        self.network.slow_down((one, other), until, extra);
+        if rng.chance(500_000) {
+            self.network.slow_down((other, one), until, extra);
+        }
+    }
+
     /// A node stops, and goes on later as if nothing had happened.
     fn pause(&mut self, node: usize, outage: u64) {
         if self.nodes[node].up.is_none() || self.nodes[node].paused {
@@ -184,83 +193,6 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let life = self.nodes[node].life;
         self.agenda
             .push(self.now + outage, Happening::Resume { node, life });
-    }
-
-    pub(super) fn resume(&mut self, node: usize, life: u64) {
-        if !self.lives(node, life) {
-            return;
-        }
-        note!(self, Who::Node(node), What::Resume, "goes on");
-        self.nodes[node].paused = false;
-        while !self.nodes[node].paused
-            && let Some(what) = self.backlog[node].pop_front()
-        {
-            self.happen(what);
-        }
-    }
-
-    /// A node's clock jumps forwards. It never goes back: that is what the contract asks of a clock.
-    fn jump(&mut self, node: usize, rng: &mut Rng) {
-        let far = self.plan.faults.jump.draw(rng);
-        self.nodes[node].clock_base += far;
-        self.nodes[node].tick_at = u64::MAX;
-        self.strike("clock jumps");
-        let far = core::time::Duration::from_nanos(far);
-        note!(
-            self,
-            Who::Node(node),
-            What::Fault,
-            "finds its clock {far:?} further"
-        );
-        if !self.nodes[node].paused {
-            self.pump(node);
-        }
-    }
-
-    /// Many clients ask at once, maybe one node, more than limits allow.
-    fn burst(&mut self, node: Option<usize>, rng: &mut Rng) {
-        self.strike("bursts");
-        let steady = self.plan.work.clients as usize;
-        for client in steady..self.clients.len() {
-            if self.clients[client].is_done() {
-                self.clients[client].turns = Some(rng.within(1, 3));
-                self.clients[client].hint = node;
-                self.client_later(client, 2 * MILLI);
-            }
-        }
-    }
-
-    /// Whoever leads is asked to add or remove a learner.
-    fn change_learners(&mut self, rng: &mut Rng) {
-        let (Some(leader), size) = (self.leader(), self.nodes.len()) else {
-            return;
-        };
-        let spare = rng.within(self.plan.voters as u64, size as u64 - 1) as usize;
-        let now = self.local(leader);
-        let id = self.id(spare);
-        let Some(up) = &self.nodes[leader].up else {
-            return;
-        };
-        let change = if up.log.status().learners.contains(&id) {
-            Change::RemoveLearner(id)
-        } else {
-            Change::AddLearner(id)
-        };
-        let Some(log) = self.log(leader) else { return };
-        match log.reconfigure(now, change.clone()) {
-            Ok(ticket) => {
-                self.strike("learners changed");
-                note!(
-                    self,
-                    Who::Node(leader),
-                    What::Detail,
-                    "is asked: {change:?}"
-                );
-                self.expect_nobody(leader, ticket);
-            }
-            Err(_) => self.marks.add("learner changes refused"),
-        }
-        self.stirred(leader);
     }
 
     /// How long a node is down that crashes now.

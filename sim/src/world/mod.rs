@@ -1,43 +1,26 @@
-//! One cluster in virtual time: nodes, disks, network, clients and faults, driven by one agenda.
+//! One cluster in virtual time: nodes, disks and network, driven by one agenda, and the scene on
+//! them. The world knows no protocol and no application.
 
-mod client;
-mod committed;
 mod damage;
 mod disk;
 mod fault;
-mod judge;
-mod machine;
 mod network;
 mod node;
-mod rest;
-
-use alloc::collections::{BTreeMap, VecDeque};
+mod stage;
 
 use bytes::Bytes;
-use synod_core::{Envelope, LoadId, LogLoad, Machine, NodeId, ReplicatedLog, Rng, mix};
+use synod_core::{Envelope, LoadId};
 
-use crate::agenda::Agenda;
-use crate::application::Application;
-use crate::check::{Breach, Cluster, Ledger, Observer, Stored};
-use crate::history::{History, OpId};
-use crate::linear::Model;
+use crate::check::Breach;
 use crate::plan::Plan;
-use crate::report::{Failure, Marks, Report};
-use crate::schedule::{Incident, Kind, Schedule};
-use crate::sessions::Sessions;
-use crate::subject::{Bounds, Subject};
-use crate::trace::{Recorder, What, Who, note};
-use client::Client;
-use network::Network;
-use node::Node;
+use crate::scene::Scene;
+use crate::schedule::{Kind, Schedule};
+use crate::subject::{Load, Message, Subject};
+use crate::trace::{What, Who, note};
+pub use stage::Stage;
 
-type Message<S> = <<S as Subject>::Log as Machine>::Message;
-type Detail<S> = <<S as Subject>::Log as ReplicatedLog>::Detail;
-type Op<A> = <<A as Application>::Model as Model>::Op;
-type Ret<A> = <<A as Application>::Model as Model>::Ret;
-
-const MILLI: u64 = 1_000_000;
-const SECOND: u64 = 1_000 * MILLI;
+pub(crate) const MILLI: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000 * MILLI;
 /// How long faults go on.
 const CALM_AT: u64 = 25 * SECOND;
 /// How long a run is at least.
@@ -47,9 +30,9 @@ const REST_BY: u64 = 55 * SECOND;
 /// How much may happen within a tenth of a virtual second: hundreds of times what does.
 const MOST_EVENTS: u64 = 1_000_000;
 
-/// What can happen. Nodes and clients are named by their places.
+/// What can happen. Nodes are named by their places.
 #[derive(Debug)]
-enum Happening<M> {
+enum Happening<M, L, I> {
     /// A message arrives, of this incarnation of the pair's link.
     Deliver {
         from: usize,
@@ -88,14 +71,14 @@ enum Happening<M> {
         node: usize,
         life: u64,
         load: LoadId,
-        what: LogLoad,
+        what: L,
     },
-    /// The state machine has finished what it had under way.
-    Worked { node: usize, life: u64 },
+    /// Something of the scene's own, in one life of a node.
+    OnNode { node: usize, life: u64, item: I },
+    /// Something of the scene's own.
+    Scene(I),
     /// A node starts.
     Start { node: usize },
-    /// A client goes on, if it has not done so otherwise.
-    Client { client: usize, version: u64 },
     /// Something goes wrong: the fault at this place of the schedule.
     Fault(u64),
     /// A paused node goes on.
@@ -108,160 +91,76 @@ enum Happening<M> {
     Rest,
 }
 
-pub(crate) struct World<'a, S: Subject, A: Application> {
-    subject: &'a S,
-    app: &'a A,
-    schedule: &'a Schedule,
-    plan: Plan,
-    bounds: Bounds,
-    /// For what belongs to no node, client or incident.
-    rng: Rng,
-    now: u64,
-    calm: bool,
+/// What can happen in a world of these machines.
+type Doing<S, I> = Happening<Message<S>, Load<S>, I>;
+
+pub(crate) struct World<'a, S: Subject, C: Scene<S>> {
+    pub(crate) stage: Stage<'a, S, C::Item>,
+    scene: C,
     over: bool,
-    agenda: Agenda<Happening<Message<S>>>,
-    /// What waits for paused nodes.
-    backlog: Vec<VecDeque<Happening<Message<S>>>>,
-    nodes: Vec<Node<S::Log, A::Machine>>,
-    stored: Vec<Stored>,
-    network: Network,
-    clients: Vec<Client<Op<A>>>,
-    /// What each client asked under each number.
-    asked: Vec<Vec<Option<OpId>>>,
-    attempts: u64,
-    unique: u64,
-    ledger: Ledger,
-    /// To whom each node, with each of its disks, has bound itself in each era.
-    vows: BTreeMap<(usize, u32, u64), NodeId>,
-    /// A state machine that was given everything that is committed.
-    reference: Sessions<A::Machine>,
-    /// Operations in the order of the log: commands at their index, reads behind what they saw.
-    order: Vec<((u64, u64), OpId)>,
-    history: History<Op<A>, Ret<A>>,
-    observers: Vec<Box<dyn Observer>>,
-    marks: Marks,
-    trace: Recorder,
-    /// What took place, if that is wanted.
-    incidents: Option<Vec<Incident>>,
-    /// Disks that were lost or damaged.
-    lost_disks: usize,
-    events: u64,
-    /// How many there were when this tenth of a virtual second began.
+    /// How many events there were when this tenth of a virtual second began.
     tenth: (u64, u64),
-    faults: u64,
-    operations: u64,
-    unknown: u64,
-    failure: Option<Breach>,
 }
 
-impl<'a, S: Subject, A: Application> World<'a, S, A> {
-    /// A cluster as `seed` has it, of whose incidents those in `schedule` take place; `keep` steps
+impl<'a, S: Subject, C: Scene<S>> World<'a, S, C> {
+    /// A cluster as `plan` has it, of whose incidents those in `schedule` take place; `keep` steps
     /// of what happens are kept.
     pub(crate) fn new(
         subject: &'a S,
-        app: &'a A,
-        seed: u64,
+        plan: Plan,
+        scene: C,
         schedule: &'a Schedule,
         keep: usize,
     ) -> Self {
-        let budget = |voters| subject.budget(voters);
-        let plan = Plan::draw(seed, subject.needs_order(), budget);
-        let stream = |name: u64, place: usize| Rng::new(mix(mix(seed, name), place as u64));
-        let size = plan.nodes.len();
-        let nodes = (0..size).map(|i| {
-            let device = subject.device(plan.nodes[i], mix(seed, i as u64));
-            Node::new(stream(5, i), size, plan.drift_ppm, device)
-        });
-        let nodes = nodes.collect();
-        let stored = plan.nodes.iter().map(|id| Stored {
-            id: *id,
-            image: synod_core::LogImage::new(),
-            shadow: synod_core::LogImage::new(),
-            lost: 0,
-        });
-        let steady = plan.work.clients as usize;
-        let clients = steady + plan.burst as usize;
         Self {
-            stored: stored.collect(),
-            network: Network::new(size),
-            clients: (0..clients)
-                .map(|client| Client::new(stream(4, client), client < steady))
-                .collect(),
-            asked: vec![Vec::new(); clients],
-            reference: Sessions::new(app.machine()),
-            observers: subject.observers(),
-            bounds: subject.bounds(&plan),
-            trace: Recorder::new(seed, plan.nodes.clone(), keep),
-            subject,
-            app,
-            schedule,
-            plan,
-            rng: stream(1, 0),
-            nodes,
-            now: 0,
-            calm: false,
+            stage: Stage::new(subject, plan, schedule, keep),
+            scene,
             over: false,
-            backlog: (0..size).map(|_| VecDeque::new()).collect(),
-            agenda: Agenda::new(),
-            attempts: 0,
-            unique: 0,
-            ledger: Ledger::default(),
-            vows: BTreeMap::new(),
-            order: Vec::new(),
-            history: History::new(),
-            marks: Marks::default(),
-            incidents: (keep > 0 || !schedule.is_all()).then(Vec::new),
-            lost_disks: 0,
-            events: 0,
             tenth: (0, 0),
-            faults: 0,
-            operations: 0,
-            unknown: 0,
-            failure: None,
         }
     }
 
     /// Lets everything happen, and judges it.
     pub(crate) fn run(&mut self) -> Option<Breach> {
-        for node in 0..self.nodes.len() {
-            let at = self.nodes[node].rng.below(20 * MILLI);
-            self.agenda.push(at, Happening::Start { node });
+        let stage = &mut self.stage;
+        for node in 0..stage.nodes.len() {
+            let at = stage.nodes[node].rng.below(20 * MILLI);
+            stage.agenda.push(at, Happening::Start { node });
         }
-        for client in 0..self.plan.work.clients as usize {
-            self.client_later(client, 100 * MILLI);
-        }
-        self.agenda.push(500 * MILLI, Happening::Fault(0));
-        self.agenda.push(CALM_AT, Happening::Calm);
-        while self.failure.is_none() && !self.over {
-            let Some((at, what)) = self.agenda.pop() else {
+        self.scene.opens(stage);
+        stage.agenda.push(500 * MILLI, Happening::Fault(0));
+        stage.agenda.push(CALM_AT, Happening::Calm);
+        while self.stage.failure.is_none() && !self.over {
+            let Some((at, what)) = self.stage.agenda.pop() else {
                 break;
             };
-            self.now = at;
+            self.stage.now = at;
             self.happen(what);
         }
-        if self.failure.is_none() {
-            self.judge();
+        if self.stage.failure.is_none() {
+            self.scene.judge(&mut self.stage);
         }
-        self.failure.take()
+        self.stage.failure.take()
     }
 
     /// Counts what happens: who always has something to do at once never lets time pass.
     fn count(&mut self) {
-        self.events += 1;
-        let tenth = self.now / (100 * MILLI);
+        let stage = &mut self.stage;
+        stage.events += 1;
+        let tenth = stage.now / (100 * MILLI);
         if self.tenth.0 != tenth {
-            self.tenth = (tenth, self.events);
+            self.tenth = (tenth, stage.events);
         }
-        let events = self.events - self.tenth.1;
+        let events = stage.events - self.tenth.1;
         if events > MOST_EVENTS {
             let evidence = format!("{events} events since {} virtual ms", tenth * 100);
-            self.fail(Breach::new("time goes on", evidence));
+            stage.fail(Breach::new("time goes on", evidence));
         }
     }
 
-    fn happen(&mut self, what: Happening<Message<S>>) {
-        if let Some(node) = self.paused(&what) {
-            return self.backlog[node].push_back(what);
+    fn happen(&mut self, what: Doing<S, C::Item>) {
+        if let Some(node) = self.stage.paused(&what) {
+            return self.stage.backlog[node].push_back(what);
         }
         self.count();
         match what {
@@ -285,11 +184,11 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
                 one,
                 other,
                 incarnation,
-            } => self.reconnect(one, other, incarnation),
+            } => self.stage.reconnect(one, other, incarnation),
             Happening::Tick { node, life } => self.tick(node, life),
             Happening::Pump { node, life } => {
-                if self.lives(node, life) {
-                    self.nodes[node].pump_due = false;
+                if self.stage.lives(node, life) {
+                    self.stage.nodes[node].pump_due = false;
                     self.pump(node);
                 }
             }
@@ -300,126 +199,52 @@ impl<'a, S: Subject, A: Application> World<'a, S, A> {
                 load,
                 what,
             } => self.loaded(node, life, load, what),
-            Happening::Worked { node, life } => self.worked(node, life),
+            Happening::OnNode { node, life, item } => {
+                if self.stage.lives(node, life) {
+                    self.scene.happens(&mut self.stage, item);
+                }
+            }
+            Happening::Scene(item) => self.scene.happens(&mut self.stage, item),
             Happening::Start { node } => self.start(node),
-            Happening::Client { client, version } => self.client(client, version),
             Happening::Fault(place) => self.fault(place),
             Happening::Resume { node, life } => self.resume(node, life),
-            Happening::Heal { ways } => self.heal(&ways),
+            Happening::Heal { ways } => self.stage.heal(&ways),
             Happening::Calm => self.calm_down(),
             Happening::Rest => self.rest(),
         }
+        self.catch_up();
     }
 
-    /// The node that this is about, if it is paused: it sees it later, in the same order.
-    fn paused(&self, what: &Happening<Message<S>>) -> Option<usize> {
-        let node = match what {
-            Happening::Deliver { to: node, .. }
-            | Happening::DeliverBytes { to: node, .. }
-            | Happening::Link { node, .. }
-            | Happening::Tick { node, .. }
-            | Happening::Pump { node, .. }
-            | Happening::Written { node, .. }
-            | Happening::Loaded { node, .. }
-            | Happening::Worked { node, .. } => *node,
-            Happening::Reconnect { .. }
-            | Happening::Start { .. }
-            | Happening::Client { .. }
-            | Happening::Fault(_)
-            | Happening::Resume { .. }
-            | Happening::Heal { .. }
-            | Happening::Calm
-            | Happening::Rest => return None,
+    /// Takes the outputs of the nodes to which the scene has given something.
+    fn catch_up(&mut self) {
+        while let Some(node) = self.stage.called.pop_front() {
+            self.stirred(node);
+        }
+    }
+
+    /// Faults are over: everything heals but the disks that are lost, and the cluster must come to
+    /// rest. Networks, disks and state machines are no slower than usual from now on.
+    fn calm_down(&mut self) {
+        note!(self.stage, Who::World, What::Fault, "FAULTS ARE OVER");
+        self.stage.calm_down();
+        self.scene.calms(&mut self.stage);
+        self.stage.agenda.push(END_AT, Happening::Rest);
+    }
+
+    /// The run is over once everything is done.
+    fn rest(&mut self) {
+        let Some(unrest) = self.scene.unrest(&self.stage) else {
+            self.over = true;
+            return;
         };
-        self.nodes[node].paused.then_some(node)
-    }
-
-    /// Whether something that may happen does: what else is drawn for it. It depends on its name
-    /// alone, so that leaving out other incidents does not change it.
-    fn strikes(
-        &mut self,
-        kind: Kind,
-        (one, other): (usize, usize),
-        count: u64,
-        per_million: u32,
-    ) -> Option<Rng> {
-        if per_million == 0 || self.calm && kind != Kind::Asked {
-            return None;
+        let stage = &mut self.stage;
+        if stage.now > REST_BY {
+            return stage.fail(Breach::new(
+                "the cluster recovers once faults are over",
+                unrest,
+            ));
         }
-        let incident = Incident::new(kind, one, other, count);
-        let mut rng = incident.rng(self.plan.seed);
-        if !rng.chance(per_million) || !self.schedule.allows(incident) {
-            return None;
-        }
-        if let Some(incidents) = &mut self.incidents {
-            incidents.push(incident);
-        }
-        Some(rng)
-    }
-
-    /// Ends the run with this breach, if it is the first.
-    fn fail(&mut self, breach: Breach) {
-        note!(self, Who::World, What::Broken, "BROKEN: {breach}");
-        self.failure.get_or_insert(breach);
-    }
-
-    /// Ends the run if a check failed.
-    fn must(&mut self, result: Result<(), Breach>) {
-        if let Err(breach) = result {
-            self.fail(breach);
-        }
-    }
-
-    /// Lets every observer look at the whole cluster.
-    fn observe(&mut self, look: impl Fn(&mut dyn Observer, Cluster<'_>) -> Result<(), Breach>) {
-        let cluster = Cluster {
-            stored: &self.stored,
-            voters: self.plan.voters,
-            ledger: &self.ledger,
-        };
-        let found = self
-            .observers
-            .iter_mut()
-            .try_for_each(|observer| look(observer.as_mut(), cluster));
-        self.must(found);
-    }
-
-    fn id(&self, node: usize) -> NodeId {
-        self.plan.nodes[node]
-    }
-
-    fn place(&self, id: NodeId) -> Option<usize> {
-        self.plan.nodes.iter().position(|node| *node == id)
-    }
-
-    /// What a clean run amounts to.
-    pub(crate) fn report(&self) -> Report {
-        Report {
-            seed: self.plan.seed,
-            hash: self.trace.hash,
-            events: self.events,
-            time: core::time::Duration::from_nanos(self.now),
-            operations: self.operations,
-            unknown: self.unknown,
-            faults: self.faults,
-            committed: self.ledger.last().0,
-            marks: self.marks.clone(),
-        }
-    }
-
-    /// What was kept of what happened.
-    pub(crate) fn trace(&self) -> crate::trace::Trace {
-        self.trace.trace()
-    }
-
-    /// Why it failed.
-    pub(crate) fn failed(&self, breach: Breach) -> Failure {
-        Failure {
-            breach,
-            at: core::time::Duration::from_nanos(self.now),
-            plan: self.plan.clone(),
-            incidents: self.incidents.clone().unwrap_or_default(),
-            trace: self.trace(),
-        }
+        let at = stage.now + 100 * MILLI;
+        stage.agenda.push(at, Happening::Rest);
     }
 }

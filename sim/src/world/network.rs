@@ -3,10 +3,10 @@
 use bytes::{Bytes, BytesMut};
 use synod_core::{Envelope, Machine, Rng, mix};
 
-use super::{Happening, Kind, MILLI, Message, World};
-use crate::application::Application;
+use super::{Happening, Kind, MILLI, Stage, World};
 use crate::check::{Breach, ensure};
-use crate::subject::Subject;
+use crate::scene::Scene;
+use crate::subject::{Message, Subject};
 use crate::trace::{What, Who, note};
 
 /// The links of all pairs, and the ways on which nothing passes.
@@ -79,7 +79,7 @@ impl Network {
     }
 }
 
-impl<S: Subject, A: Application> World<'_, S, A> {
+impl<S: Subject, I> Stage<'_, S, I> {
     /// A new incarnation of a link comes up, after a message there and one back.
     pub(super) fn connect(&mut self, one: usize, other: usize) {
         self.network.renew(one, other, true);
@@ -98,20 +98,6 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         for (node, peer) in [(one, other), (other, one)] {
             let at = self.now + after + self.rng.below(within);
             self.agenda.push(at, Happening::Link { node, peer });
-        }
-    }
-
-    /// An end learns how its link is.
-    pub(super) fn see_link(&mut self, node: usize, peer: usize) {
-        let (incarnation, up) = *self.network.pair(node, peer);
-        let runs = self.nodes[node].up.is_some();
-        let end = &mut self.nodes[node].ends[peer];
-        if end.seen == incarnation || !runs {
-            return;
-        }
-        end.seen = incarnation;
-        if up || end.link.is_some() {
-            self.link(node, peer, up);
         }
     }
 
@@ -288,6 +274,23 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             self.reconnect_later(from, to);
         }
     }
+}
+
+impl<S: Subject, C: Scene<S>> World<'_, S, C> {
+    /// An end learns how its link is.
+    pub(super) fn see_link(&mut self, node: usize, peer: usize) {
+        let stage = &mut self.stage;
+        let (incarnation, up) = *stage.network.pair(node, peer);
+        let runs = stage.nodes[node].up.is_some();
+        let end = &mut stage.nodes[node].ends[peer];
+        if end.seen == incarnation || !runs {
+            return;
+        }
+        end.seen = incarnation;
+        if up || end.link.is_some() {
+            self.link(node, peer, up);
+        }
+    }
 
     /// What has arrived as bytes is read: damage must be noticed, and ends the link.
     pub(super) fn deliver_bytes(
@@ -299,7 +302,8 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         envelope: Envelope<Message<S>>,
     ) {
         let (from, to) = ways;
-        let Some(wire) = self.subject.wire() else {
+        let stage = &mut self.stage;
+        let Some(wire) = stage.subject.wire() else {
             return;
         };
         match wire.decode(bytes) {
@@ -312,24 +316,24 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             }
             Ok(message) => {
                 let evidence = format!("{:?} arrives as {message:?}", envelope.message);
-                self.fail(Breach::new(
+                stage.fail(Breach::new(
                     "a message arrives as it was sent or not at all",
                     evidence,
                 ));
             }
             Err(error) => {
                 note!(
-                    self,
+                    stage,
                     Who::Node(to),
                     What::Link,
                     "cannot read a message of {}: {error}",
-                    self.id(from)
+                    stage.id(from)
                 );
-                let current = *self.network.pair(from, to) == (incarnation, true);
-                if current && self.nodes[to].up.is_some() {
-                    self.marks.add("links closed for damage");
-                    self.disconnect(from, to);
-                    self.reconnect_later(from, to);
+                let current = *stage.network.pair(from, to) == (incarnation, true);
+                if current && stage.nodes[to].up.is_some() {
+                    stage.marks.add("links closed for damage");
+                    stage.disconnect(from, to);
+                    stage.reconnect_later(from, to);
                 }
             }
         }
@@ -342,24 +346,26 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         number: u64,
         mut envelope: Envelope<Message<S>>,
     ) {
-        let way = self.network.way(from, to);
-        if self.nodes[to].up.is_none() || self.network.broken[way] == incarnation {
+        let stage = &mut self.stage;
+        let way = stage.network.way(from, to);
+        if stage.nodes[to].up.is_none() || stage.network.broken[way] == incarnation {
             return;
         }
-        if self.network.blocked[way] > 0 {
-            return self.lose((from, to), incarnation, number, &envelope);
+        if stage.network.blocked[way] > 0 {
+            return stage.lose((from, to), incarnation, number, &envelope);
         }
         // A transport announces a link before its first message.
-        if *self.network.pair(from, to) == (incarnation, true) {
+        if *stage.network.pair(from, to) == (incarnation, true) {
             self.see_link(to, from);
         }
-        let end = self.nodes[to].ends[from];
+        let stage = &mut self.stage;
+        let end = stage.nodes[to].ends[from];
         let Some(link) = end.link.filter(|_| end.seen == incarnation) else {
             return;
         };
         envelope.link = link;
         note!(
-            self,
+            stage,
             Who::Node(to),
             What::Receive {
                 message: number,
@@ -368,10 +374,10 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             "{:?}",
             envelope.message
         );
-        let now = self.local(to);
-        if let Some(log) = self.log(to) {
-            log.step(now, envelope);
-            self.meets(to, from);
+        let now = stage.local(to);
+        if let Some(machine) = stage.machine_mut(to) {
+            machine.step(now, envelope);
+            stage.meets(to, from);
             self.stirred(to);
         }
     }

@@ -3,17 +3,19 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use synod_core::{Chunks, LogIndex, MachineError, Rng, StateMachine};
+use synod_core::{Chunks, LogImage, LogIndex, MachineError, Rng, StateMachine};
 use synod_raft::{Config, Raft};
 use synod_sim::linear::{KvMap, KvOp, KvRet};
 use synod_sim::{
-    Application, Campaign, Kv, KvStore, Request, Simulation, Start, Subject, Summary, Workload,
+    Application, Campaign, Kv, KvStore, LogSubject, Request, Simulation, Start, Subject, Summary,
+    Workload,
 };
 
 struct OnRaft;
 
 impl Subject for OnRaft {
-    type Log = Raft;
+    type Machine = Raft;
+    type Disk = LogImage;
 
     fn start(&self, start: Start<'_>) -> Raft {
         let voters = start.voters.iter().copied();
@@ -22,6 +24,8 @@ impl Subject for OnRaft {
         Raft::new(config, start.restored, start.now).expect("the disk is readable")
     }
 }
+
+impl LogSubject for OnRaft {}
 
 /// What a state machine does wrong.
 #[derive(Clone, Copy, PartialEq)]

@@ -1,5 +1,6 @@
 //! The public interface, on histories written by hand.
 
+mod abd;
 mod cluster;
 mod evidence;
 mod history;

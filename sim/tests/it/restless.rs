@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use synod_core::{
-    Change, Envelope, Instant, Link, LoadId, LogCommand, LogEvent, LogIndex, LogLoad, LogLoaded,
-    LogRecord, Machine, NodeId, Output, ReadLevel, Rejected, ReplicatedLog, SnapshotMeta, Status,
-    Ticket, Wake, WriteId,
+    Change, Envelope, Instant, Link, LoadId, LogCommand, LogEvent, LogImage, LogIndex, LogLoad,
+    LogLoaded, LogRecord, Machine, NodeId, Output, ReadLevel, Rejected, ReplicatedLog,
+    SnapshotMeta, Status, Ticket, Wake, WriteId,
 };
 use synod_raft::{Config, Detail, Message, Raft};
-use synod_sim::{Campaign, Kv, Simulation, Start, Subject};
+use synod_sim::{Campaign, Kv, LogSubject, Simulation, Start, Subject};
 
 /// Raft whose timer is due again as soon as it has fired.
 struct Restless {
@@ -98,7 +98,8 @@ impl ReplicatedLog for Restless {
 struct OnRestless;
 
 impl Subject for OnRestless {
-    type Log = Restless;
+    type Machine = Restless;
+    type Disk = LogImage;
 
     fn start(&self, start: Start<'_>) -> Restless {
         let voters = start.voters.iter().copied();
@@ -111,6 +112,8 @@ impl Subject for OnRestless {
         }
     }
 }
+
+impl LogSubject for OnRestless {}
 
 #[test]
 fn a_machine_that_never_lets_time_pass_is_found_out() {

@@ -6,14 +6,16 @@ use alloc::collections::BTreeMap;
 use core::iter::Peekable;
 use core::str::Chars;
 
+use synod_core::LogImage;
 use synod_raft::{Config, Raft};
 use synod_sim::trace::{SHIVIZ_PARSER, Trace, What};
-use synod_sim::{Kv, Schedule, Simulation, Start, Subject};
+use synod_sim::{Kv, LogSubject, Schedule, Simulation, Start, Subject};
 
 struct OnRaft;
 
 impl Subject for OnRaft {
-    type Log = Raft;
+    type Machine = Raft;
+    type Disk = LogImage;
 
     fn start(&self, start: Start<'_>) -> Raft {
         let voters = start.voters.iter().copied();
@@ -22,6 +24,8 @@ impl Subject for OnRaft {
         Raft::new(config, start.restored, start.now).expect("the disk is readable")
     }
 }
+
+impl LogSubject for OnRaft {}
 
 fn trace() -> Trace {
     let simulation = Simulation::new(OnRaft, Kv);

@@ -5,11 +5,13 @@ extern crate alloc;
 
 use alloc::sync::Arc;
 
-use synod_core::{Batch, LogLoad, LogLoaded, LogRecord, NodeId, Restored, Rng, StorageError};
+use synod_core::{
+    Batch, LogImage, LogLoad, LogLoaded, LogRecord, NodeId, Restored, Rng, StorageError,
+};
 use synod_node::wal::sim_files::{Fault, SimFiles};
 use synod_node::wal::{Engine, WalConfig};
 use synod_raft::{Config, Raft};
-use synod_sim::{Budget, Campaign, Device, Kv, Simulation, Start, Subject};
+use synod_sim::{Budget, Campaign, Device, Kv, LogSubject, Simulation, Start, Subject};
 
 #[derive(Debug)]
 struct Wal {
@@ -89,7 +91,8 @@ impl Device for Wal {
 struct OnWal;
 
 impl Subject for OnWal {
-    type Log = Raft;
+    type Machine = Raft;
+    type Disk = LogImage;
 
     fn start(&self, start: Start<'_>) -> Raft {
         let voters = start.voters.iter().copied();
@@ -114,6 +117,8 @@ impl Subject for OnWal {
         }))
     }
 }
+
+impl LogSubject for OnWal {}
 
 #[test]
 fn the_write_ahead_log_keeps_what_it_promises() {

@@ -5,13 +5,15 @@ use synod_core::{
     LogIndex, ReadLevel, Refusal, Rejected, ReplicatedLog, Rng, SessionToken, Ticket,
 };
 
-use super::{Kind, MILLI, SECOND, World};
+use super::{Item, LogScene, Stage};
 use crate::application::{Application, Request};
 use crate::check::ensure;
 use crate::history::{ClientId, Instant, OpId};
+use crate::schedule::Kind;
 use crate::sessions::Header;
-use crate::subject::Subject;
+use crate::subject::LogSubject;
 use crate::trace::{What, Who, note};
+use crate::world::{MILLI, SECOND};
 
 /// How long a client tries before it gives up.
 const GIVE_UP: u64 = 4 * SECOND;
@@ -88,50 +90,51 @@ pub(super) struct Waiter {
     pub(super) floor: LogIndex,
 }
 
-impl<S: Subject, A: Application> World<'_, S, A> {
+impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
     /// Lets a client go on after some time, whatever it waits for.
-    pub(super) fn client_later(&mut self, client: usize, after: u64) {
+    pub(super) fn client_later(&mut self, stage: &mut Stage<'_, S>, client: usize, after: u64) {
         let state = &mut self.clients[client];
         state.version += 1;
         let version = state.version;
-        let at = self.now + state.rng.within(after / 2, after);
-        self.agenda
-            .push(at, super::Happening::Client { client, version });
+        let after = state.rng.within(after / 2, after);
+        stage.later(after, Item::Client { client, version });
     }
 
     /// A waiter gets no answer from where it asked.
-    pub(super) fn ask_again(&mut self, waiter: Waiter, after: u64) {
+    pub(super) fn ask_again(&mut self, stage: &mut Stage<'_, S>, waiter: Waiter, after: u64) {
         let client = self.clients.get(waiter.client);
         if client.is_some_and(|client| client.version == waiter.version) {
-            self.client_later(waiter.client, after);
+            self.client_later(stage, waiter.client, after);
         }
     }
 
-    pub(super) fn client(&mut self, client: usize, version: u64) {
+    pub(super) fn client(&mut self, stage: &mut Stage<'_, S>, client: usize, version: u64) {
         let state = &mut self.clients[client];
         if state.version != version {
             return;
         }
         match &state.pending {
-            Some(pending) if self.now > pending.until && !self.calm => self.give_up(client),
-            Some(_) => self.attempt(client),
+            Some(pending) if stage.now > pending.until && !stage.is_calm() => {
+                self.give_up(stage, client)
+            }
+            Some(_) => self.attempt(stage, client),
             None if state.turns == Some(0) => {}
             None => {
                 state.turns = state.turns.map(|turns| turns - 1);
-                self.invoke(client);
+                self.invoke(stage, client);
             }
         }
     }
 
     /// A client asks its next operation, unless that is left out.
-    fn invoke(&mut self, client: usize) {
+    fn invoke(&mut self, stage: &mut Stage<'_, S>, client: usize) {
         self.unique += 1;
         let seq = self.asked[client].len() as u64;
-        let Some(mut rng) = self.strikes(Kind::Asked, (client, 0), seq, 1_000_000) else {
+        let Some(mut rng) = stage.strikes(Kind::Asked, (client, 0), seq, 1_000_000) else {
             self.asked[client].push(None);
-            return self.client_later(client, self.plan.think.high.max(MILLI));
+            return self.client_later(stage, client, stage.plan.think.high.max(MILLI));
         };
-        let op = self.app.draw(&mut rng, &self.plan.work, self.unique);
+        let op = self.app.draw(&mut rng, &stage.plan.work, self.unique);
         let (asked, bytes) = match self.app.request(&op) {
             Request::Command(bytes) => (Asked::Command, bytes),
             Request::Query(bytes) => match rng.below(10) {
@@ -141,10 +144,10 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             },
         };
         let strict = matches!(asked, Asked::Command | Asked::Linearizable);
-        let (who, at) = (ClientId(client as u64), Instant::from_nanos(self.now));
+        let (who, at) = (ClientId(client as u64), Instant::from_nanos(stage.now));
         let id = strict.then(|| self.history.invoke(who, op.clone(), at));
         note!(
-            self,
+            stage,
             Who::Client(client),
             What::Client,
             "asks {op:?} ({asked:?})"
@@ -156,18 +159,18 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             seq,
             bytes,
             asked,
-            until: self.now + GIVE_UP,
+            until: stage.now + GIVE_UP,
             times: 0,
         });
-        self.attempt(client);
+        self.attempt(stage, client);
     }
 
-    fn give_up(&mut self, client: usize) {
+    fn give_up(&mut self, stage: &mut Stage<'_, S>, client: usize) {
         let Some(pending) = self.clients[client].pending.take() else {
             return;
         };
         note!(
-            self,
+            stage,
             Who::Client(client),
             What::Client,
             "gives up {:?}",
@@ -176,12 +179,12 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         if let Some(id) = pending.id {
             self.history.unknown(id);
         }
-        self.unknown += 1;
-        self.marks.add("operations given up");
-        self.client_later(client, 10 * MILLI);
+        stage.gave_up();
+        stage.marks.add("operations given up");
+        self.client_later(stage, client, 10 * MILLI);
     }
 
-    fn attempt(&mut self, client: usize) {
+    fn attempt(&mut self, stage: &mut Stage<'_, S>, client: usize) {
         let Some(pending) = &mut self.clients[client].pending else {
             return;
         };
@@ -189,61 +192,57 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         let times = pending.times.min(5);
         pending.times += 1;
         let state = &mut self.clients[client];
-        let patience = self.plan.patience.draw(&mut state.rng) << times;
+        let patience = stage.plan.patience.draw(&mut state.rng) << times;
         let hint = state.hint.take();
         // Who is no member has nothing to say; it is asked now and then, and not at the end.
-        let all = !self.calm && state.rng.chance(100_000);
-        let asked = if all {
-            self.nodes.len()
-        } else {
-            self.plan.voters
-        };
+        let all = !stage.is_calm() && state.rng.chance(100_000);
+        let asked = if all { stage.size() } else { stage.plan.voters };
         let any = state.rng.below(asked as u64) as usize;
-        let hinted = !self.calm && state.rng.chance(700_000);
-        self.client_later(client, patience.min(GIVE_UP));
+        let hinted = !stage.is_calm() && state.rng.chance(700_000);
+        self.client_later(stage, client, patience.min(GIVE_UP));
         let node = if hinted { hint.unwrap_or(any) } else { any };
-        if self.nodes[node].up.is_none() {
-            return self.client_later(client, 20 * MILLI);
+        if stage.machine(node).is_none() {
+            return self.client_later(stage, client, 20 * MILLI);
         }
-        if self.nodes[node].paused {
+        if stage.is_paused(node) {
             return;
         }
         let Some(waiter) = self.waiter(client) else {
             return;
         };
-        match self.ask(node, client, &waiter) {
+        match self.ask(stage, node, client, &waiter) {
             Ok(ticket) => {
                 note!(
-                    self,
+                    stage,
                     Who::Node(node),
                     What::Client,
                     "takes what c{client} asks on as {ticket}"
                 );
                 self.clients[client].hint = Some(node);
-                self.expect(node, ticket, waiter);
+                self.expect(stage, node, ticket, waiter);
             }
             Err(rejected) => {
                 note!(
-                    self,
+                    stage,
                     Who::Node(node),
                     What::Client,
                     "rejects c{client}: {rejected}"
                 );
                 if matches!(rejected.refusal, Refusal::Busy { .. }) {
-                    self.marks.add("requests rejected as too many");
+                    stage.marks.add("requests rejected as too many");
                 }
-                self.marks.add("requests rejected");
-                let known = self.known(rejected.leader).filter(|leader| *leader != node);
+                stage.marks.add("requests rejected");
+                let known = Self::known(stage, rejected.leader).filter(|leader| *leader != node);
                 self.clients[client].hint = known;
                 let pause = if known.is_some() { 4 } else { 80 };
-                self.client_later(client, pause * MILLI);
+                self.client_later(stage, client, pause * MILLI);
             }
         }
-        self.stirred(node);
+        stage.stir(node);
     }
 
     /// A ticket that no client waits for must resolve all the same.
-    pub(super) fn expect_nobody(&mut self, node: usize, ticket: Ticket) {
+    pub(super) fn expect_nobody(&mut self, stage: &mut Stage<'_, S>, node: usize, ticket: Ticket) {
         let waiter = Waiter {
             client: NOBODY,
             version: 0,
@@ -251,16 +250,16 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             asked: Asked::Command,
             floor: LogIndex::START,
         };
-        self.expect(node, ticket, waiter);
+        self.expect(stage, node, ticket, waiter);
     }
 
-    fn expect(&mut self, node: usize, ticket: Ticket, waiter: Waiter) {
-        let up = self.nodes[node].up.as_mut();
-        let twice = up.and_then(|up| up.replica.tickets.insert(ticket, waiter));
+    fn expect(&mut self, stage: &mut Stage<'_, S>, node: usize, ticket: Ticket, waiter: Waiter) {
+        let replica = self.replicas[node].as_mut();
+        let twice = replica.and_then(|replica| replica.tickets.insert(ticket, waiter));
         let once = ensure(twice.is_none(), "a ticket is given out once", || {
             format!("{ticket}, of {twice:?}")
         });
-        self.must(once);
+        stage.must(once);
     }
 
     fn waiter(&mut self, client: usize) -> Option<Waiter> {
@@ -280,8 +279,14 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         })
     }
 
-    fn ask(&mut self, node: usize, client: usize, waiter: &Waiter) -> Result<Ticket, Rejected> {
-        let now = self.local(node);
+    fn ask(
+        &self,
+        stage: &mut Stage<'_, S>,
+        node: usize,
+        client: usize,
+        waiter: &Waiter,
+    ) -> Result<Ticket, Rejected> {
+        let now = stage.local(node);
         let command = self.clients[client].pending.as_ref().map(|pending| {
             let header = Header {
                 client: client as u64,
@@ -291,17 +296,12 @@ impl<S: Subject, A: Application> World<'_, S, A> {
             header.wrap(&pending.bytes)
         });
         let command = command.unwrap_or_default();
-        let up = self.nodes[node]
-            .up
-            .as_mut()
-            .expect("asked only if it is up");
+        let log = stage.machine_mut(node).expect("asked only if it is up");
         match waiter.asked {
-            Asked::Command => up.log.propose(now, command),
-            Asked::Linearizable => up.log.read(now, ReadLevel::Linearizable),
-            Asked::Session => up
-                .log
-                .read(now, ReadLevel::Session(SessionToken(waiter.floor))),
-            Asked::Stale => up.log.read(now, ReadLevel::Stale),
+            Asked::Command => log.propose(now, command),
+            Asked::Linearizable => log.read(now, ReadLevel::Linearizable),
+            Asked::Session => log.read(now, ReadLevel::Session(SessionToken(waiter.floor))),
+            Asked::Stale => log.read(now, ReadLevel::Stale),
         }
     }
 
@@ -314,24 +314,30 @@ impl<S: Subject, A: Application> World<'_, S, A> {
     }
 
     /// An answer from a state machine that has applied everything up to `index`.
-    pub(super) fn answer(&mut self, waiter: &Waiter, index: LogIndex, response: &Bytes) {
+    pub(super) fn answer(
+        &mut self,
+        stage: &mut Stage<'_, S>,
+        waiter: &Waiter,
+        index: LogIndex,
+        response: &Bytes,
+    ) {
         let client = waiter.client;
         if client == NOBODY {
             return;
         }
         if self.clients[client].version != waiter.version {
-            return self.marks.add("answers too late");
+            return stage.marks.add("answers too late");
         }
         self.clients[client].answers += 1;
         let (nth, chance) = (
             self.clients[client].answers,
-            self.plan.lost_answers_per_million,
+            stage.plan.lost_answers_per_million,
         );
-        if self
+        if stage
             .strikes(Kind::AnswerLost, (client, 0), nth, chance)
             .is_some()
         {
-            return self.marks.add("answers lost");
+            return stage.marks.add("answers lost");
         }
         let state = &mut self.clients[client];
         let Some(pending) = state.pending.take() else {
@@ -339,22 +345,22 @@ impl<S: Subject, A: Application> World<'_, S, A> {
         };
         state.seen = state.seen.max(index);
         note!(
-            self,
+            stage,
             Who::Client(client),
             What::Client,
             "is told at {index} of {:?}: {response:?}",
             pending.op
         );
-        self.operations += 1;
+        stage.answered();
         if let Some(id) = pending.id {
             let ret = self.app.answer(&pending.op, response);
-            let at = Instant::from_nanos(self.now);
+            let at = Instant::from_nanos(stage.now);
             self.history.complete(id, ret, at);
             if pending.asked == Asked::Linearizable {
                 self.order.push(((index.0, 1 + id.index() as u64), id));
             }
         }
-        let think = self.plan.think.draw(&mut self.clients[client].rng);
-        self.client_later(client, think);
+        let think = stage.plan.think.draw(&mut self.clients[client].rng);
+        self.client_later(stage, client, think);
     }
 }
