@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
-use synod_core::{GroupId, Rng, mix};
+use synod_core::{GroupId, LogEvent, LogImage, Rng, mix};
 use synod_paxos::log::planted::Bug;
 use synod_paxos::log::{Config, ConfigBuilder, Detail, Message, MultiPaxos};
 use synod_sim::check::Observer;
-use synod_sim::{Bounds, Budget, Framed, Plan, Start, Subject, Wire};
+use synod_sim::{Bounds, Budget, Framed, LogSubject, Plan, Start, Subject, Wire};
 
 use crate::observer::Ballots;
 
@@ -20,7 +20,8 @@ pub(crate) struct Cluster {
 }
 
 impl Subject for Cluster {
-    type Log = MultiPaxos;
+    type Machine = MultiPaxos;
+    type Disk = LogImage;
 
     fn start(&self, start: Start<'_>) -> MultiPaxos {
         let mut builder = Config::builder(start.id).seed(start.seed);
@@ -66,11 +67,10 @@ impl Subject for Cluster {
         Some(&WIRE)
     }
 
-    fn observers(&self) -> Vec<Box<dyn Observer>> {
-        vec![Box::new(Ballots::default())]
-    }
-
-    fn mark(&self, detail: &Detail) -> Option<&'static str> {
+    fn mark(&self, event: &LogEvent<Detail>) -> Option<&'static str> {
+        let LogEvent::Detail(detail) = event else {
+            return None;
+        };
         match detail {
             Detail::Preparing { .. } => Some("paxos: phases 1"),
             Detail::Recovered { blanks: 0, .. } => Some("paxos: leaders"),
@@ -80,6 +80,12 @@ impl Subject for Cluster {
             Detail::Compacted { .. } => Some("paxos: logs compacted"),
             _ => None,
         }
+    }
+}
+
+impl LogSubject for Cluster {
+    fn observers(&self) -> Vec<Box<dyn Observer>> {
+        vec![Box::new(Ballots::default())]
     }
 }
 
