@@ -1,7 +1,7 @@
 //! The machine as it is breaks no rule.
 
 use crate::search::{Report, limit, search};
-use crate::setups::Setup;
+use crate::setups::{ONE_APART, Setup, TWO_AND_TWO};
 use crate::world::World;
 
 fn nothing_breaks(setups: &[Setup], default: usize) {
@@ -41,6 +41,29 @@ fn no_rule_is_broken_in_fast_ballots() {
         Setup::fast_uncoordinated().opened("fast, 4 acceptors, opened, uncoordinated"),
         Setup::fast_crashing().opened("fast, 4 acceptors, opened, 1 crash"),
         Setup::fast_of_five().opened("fast, 5 acceptors, opened"),
+    ];
+    nothing_breaks(&setups, 100_000);
+}
+
+#[test]
+fn no_rule_is_broken_after_collisions() {
+    let one = |setup: Setup, name| setup.opened(name).after(ONE_APART);
+    let two = |setup: Setup, name| setup.opened(name).after(TWO_AND_TWO);
+    let setups = [
+        one(Setup::fast(), "fast, 4 acceptors, votes 3 and 1"),
+        two(Setup::fast(), "fast, 4 acceptors, votes 2 and 2"),
+        two(
+            Setup::fast_uncoordinated(),
+            "fast, 4 acceptors, votes 2 and 2, uncoordinated",
+        ),
+        one(
+            Setup::fast_crashing(),
+            "fast, 4 acceptors, votes 3 and 1, 1 crash",
+        ),
+        two(
+            Setup::fast_crashing(),
+            "fast, 4 acceptors, votes 2 and 2, 1 crash",
+        ),
     ];
     nothing_breaks(&setups, 100_000);
 }

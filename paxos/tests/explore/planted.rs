@@ -4,7 +4,7 @@
 use synod_paxos::single::planted::Bug;
 
 use crate::search::{limit, search};
-use crate::setups::Setup;
+use crate::setups::{ONE_APART, Setup};
 use crate::world::World;
 
 /// States in which each bug must be found; the table says how many it took.
@@ -46,21 +46,6 @@ const VOTED_UNASKED: &str = "
     2 accept 2.12
     2 accept 2.11
     11 refused 2.11 2
-";
-
-/// Three of four acceptors have chosen a value in a fast ballot, and the first voted for another.
-const ONE_APART: &str = "
-    11 proposes
-    12 proposes
-    1 any 1f.11
-    2 any 1f.11
-    3 any 1f.11
-    4 any 1f.11
-    1 propose - 12
-    2 propose - 11
-    3 propose - 11
-    4 propose - 11
-    11 ticks
 ";
 
 /// Restarts, and votes that are lost on their way.

@@ -66,6 +66,34 @@ const FAST: Setup = Setup {
     bug: None,
 };
 
+/// Three of four acceptors have chosen a value in a fast ballot, and the first voted for another.
+pub(crate) const ONE_APART: &str = "
+    11 proposes
+    12 proposes
+    1 any 1f.11
+    2 any 1f.11
+    3 any 1f.11
+    4 any 1f.11
+    1 propose - 12
+    2 propose - 11
+    3 propose - 11
+    4 propose - 11
+";
+
+/// Of four acceptors two voted for one value in a fast ballot, and two for another.
+pub(crate) const TWO_AND_TWO: &str = "
+    11 proposes
+    12 proposes
+    1 any 1f.11
+    2 any 1f.11
+    3 any 1f.11
+    4 any 1f.11
+    1 propose - 12
+    2 propose - 11
+    3 propose - 11
+    4 propose - 12
+";
+
 impl Setup {
     /// Two proposers and three acceptors on nodes of their own.
     pub(crate) const fn classic() -> Self {
