@@ -28,6 +28,8 @@ struct Run {
     crashes: u32,
     losses: u32,
     copies: u32,
+    /// How often, in twenty steps, a timer fires.
+    ticks: u64,
 }
 
 /// What a seed has shown.
@@ -42,9 +44,11 @@ struct Seen {
 impl Run {
     fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut rng = Rng::new(seed);
+        // These take three ballots to show.
+        let deep = matches!(bug, Some(Bug::VoteIsNoPromise | Bug::VoteWithoutItsBallot));
         let fast = match bug {
             Some(Bug::FastQuorumRoundedDown | Bug::FastVotesAsClassic) => true,
-            Some(_) => rng.chance(MILLION / 4),
+            Some(_) => !deep && rng.chance(MILLION / 4),
             None => rng.chance(MILLION / 2),
         };
         let all = match bug {
@@ -120,7 +124,12 @@ impl Run {
                 Some(Bug::VoteIsNoPromise) => 0,
                 Some(_) | None => [0, 5_000, 30_000][usize::try_from(rng.below(3)).unwrap()],
             },
-            losses: [0, 50_000, 300_000][usize::try_from(rng.below(3)).unwrap()],
+            losses: if deep {
+                300_000
+            } else {
+                [0, 50_000, 300_000][usize::try_from(rng.below(3)).unwrap()]
+            },
+            ticks: if deep { 4 } else { 1 },
             copies: [0, 100_000][usize::try_from(rng.below(2)).unwrap()],
             rng,
         }
@@ -154,7 +163,7 @@ impl Run {
         }
         match self.rng.below(20) {
             0 if self.proposed < 6 => self.propose(),
-            1 => {
+            4.. if self.rng.below(16) < self.ticks => {
                 let id = self.some_node();
                 let wake = self.cluster.servers[&id].decree.deadline();
                 if let Some(wake) = wake
@@ -165,12 +174,12 @@ impl Run {
                     self.cluster.tick(id);
                 }
             }
-            2 => {
+            1 => {
                 let id = self.some_node();
                 let server = self.cluster.server(id.0);
                 server.stalled = server.up;
             }
-            3 | 4 => {
+            2 | 3 => {
                 let id = self.some_node();
                 self.cluster.free(id);
             }
@@ -283,7 +292,10 @@ fn whatever_happens_one_value_is_chosen() {
 fn planted_bugs_are_found() {
     let mut missed = Vec::new();
     for bug in Bug::ALL {
-        let found = (0..30_000).find(|seed| {
+        // It names two values only where none was chosen: see the brute force in `recovery`.
+        let harmless = bug == Bug::MinimalThreshold;
+        let limit = if harmless { 2_000 } else { 50_000 };
+        let found = (0..limit).find(|seed| {
             let mut run = Run::new(*seed, Some(bug));
             let steps = run.rng.within(50, 400);
             for server in run.cluster.servers.values_mut() {
@@ -295,12 +307,8 @@ fn planted_bugs_are_found() {
             run.verdict().is_err()
         });
         println!("{bug:?}: seed {found:?}");
-        // It names two values only where none was chosen: see the brute force in `recovery`.
-        if found.is_none() && bug != Bug::MinimalThreshold {
+        if found.is_some() == harmless {
             missed.push(bug);
-        }
-        if bug == Bug::MinimalThreshold {
-            assert_eq!(found, None);
         }
     }
     assert!(missed.is_empty(), "{missed:?}");

@@ -75,7 +75,8 @@ fn a_classic_decree_takes_four_delays() {
     let mut cluster = Cluster::new(&[1, 2, 3], |builder| builder.acceptors(nodes(1..=3)));
     let (first, last) = delays(&mut cluster, 1, &[1, 2, 3]);
     println!("classic, 3 nodes of all roles: {first} delays, {last} for all");
-    assert_eq!((first, last), (4, 4));
+    // A node that votes late has heard of another vote by then.
+    assert_eq!((first, last), (3, 4));
     cluster.settle();
     println!("messages: {}", cluster.sent.len());
     // Two each of prepare, promise, accept; and each of three tells two of its vote.
