@@ -30,6 +30,7 @@ pub(crate) fn value(client: u64) -> Value {
     Value::new(client, 1, format!("value of {client}").into())
 }
 
+#[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) config: Config,
     pub(crate) decree: Decree,
@@ -51,12 +52,23 @@ impl Server {
     }
 }
 
+/// What a machine has said or done.
+#[derive(Clone)]
+pub(crate) enum Said {
+    Sent(Envelope<Message>),
+    Stored(NodeId, Vec<Record>),
+    Told(NodeId, Event),
+}
+
+#[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) now: Instant,
     pub(crate) servers: BTreeMap<NodeId, Server>,
     pub(crate) net: Vec<Envelope<Message>>,
     /// Every message that was ever sent.
     pub(crate) sent: Vec<Envelope<Message>>,
+    /// Everything that was said since somebody has looked.
+    pub(crate) said: Vec<Said>,
     /// Pairs that have no link.
     pub(crate) cut: Vec<(NodeId, NodeId)>,
     /// The incarnation of each link.
@@ -84,6 +96,7 @@ impl Cluster {
             servers: BTreeMap::new(),
             net: Vec::new(),
             sent: Vec::new(),
+            said: Vec::new(),
             cut: Vec::new(),
             links: BTreeMap::new(),
         };
@@ -148,6 +161,7 @@ impl Cluster {
         while let Some(output) = server.decree.poll() {
             match output {
                 Output::Send(envelope) => {
+                    self.said.push(Said::Sent(envelope.clone()));
                     self.sent.push(envelope.clone());
                     self.net.push(envelope);
                 }
@@ -155,11 +169,16 @@ impl Cluster {
                     server.writing = Some((write, records.into_iter().collect()));
                 }
                 Output::Persist(write, records) => {
+                    let records: Vec<_> = records.into_iter().collect();
+                    self.said.push(Said::Stored(id, records.clone()));
                     server.disk.extend(records);
                     server.decree.persisted(now, write);
                 }
                 Output::Load(_, never) => match never {},
-                Output::Event(event) => server.events.push(event),
+                Output::Event(event) => {
+                    self.said.push(Said::Told(id, event.clone()));
+                    server.events.push(event);
+                }
             }
         }
     }
@@ -171,6 +190,7 @@ impl Cluster {
         let Some((write, records)) = server.writing.take() else {
             return false;
         };
+        self.said.push(Said::Stored(id, records.clone()));
         server.disk.extend(records);
         server.decree.persisted(now, write);
         self.drain(id);
