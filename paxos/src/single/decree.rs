@@ -264,6 +264,7 @@ impl Machine for Decree {
                 Link::Down => proposer.unlink(node),
             }
         }
+        self.tell_again(peer, matches!(link, Link::Up(_)));
         self.settle();
     }
 

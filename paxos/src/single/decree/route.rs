@@ -66,11 +66,8 @@ impl Decree {
             return;
         };
         let ballot = vote.ballot;
+        let mut to = self.first_reached();
         let config = &self.node.config;
-        let learners = config.learners.iter().copied();
-        // The first that can be reached: that is how others take over from one that is gone.
-        let reached = learners.filter(|id| self.node.reaches(*id));
-        let mut to: Vec<_> = reached.take(config.first_learners()).collect();
         to.push(ballot.proposer);
         if ballot.is_fast() && config.recovery == Recovery::Uncoordinated {
             to.extend(config.acceptors());
@@ -84,6 +81,36 @@ impl Decree {
             } else {
                 self.node.send(peer, said(answer.clone()));
             }
+        }
+    }
+
+    /// The learners that are told of votes: the first that can be reached, which is how others take
+    /// over from one that is gone.
+    fn first_reached(&self) -> Vec<NodeId> {
+        let config = &self.node.config;
+        let learners = config.learners.iter().copied();
+        let reached = learners.filter(|id| self.node.reaches(*id));
+        reached.take(config.first_learners()).collect()
+    }
+
+    /// The link to a learner has come up or is gone: a vote of which nobody has heard the end is told
+    /// to it, or to who takes over from it.
+    pub(super) fn tell_again(&mut self, peer: NodeId, is_up: bool) {
+        let node = &self.node;
+        let is_over = node.chosen.is_some() || node.fenced.is_some();
+        let acceptor = self.acceptor.as_ref().filter(|_| !is_over);
+        let Some((vote, promised)) = acceptor.and_then(|a| Some((a.vote()?, a.promised()))) else {
+            return;
+        };
+        let vote = vote.clone();
+        let to = self.first_reached();
+        if !is_up && node.config.learners.contains(&peer) {
+            for learner in to {
+                let vote = vote.clone();
+                self.node.send(learner, Body::Accepted { vote, promised });
+            }
+        } else if to.contains(&peer) {
+            self.node.send(peer, Body::Accepted { vote, promised });
         }
     }
 
