@@ -14,7 +14,7 @@ type Done = Result<(), String>;
 pub(crate) struct Stage {
     cluster: Cluster,
     names: Names,
-    saved: Vec<(String, Stage)>,
+    saved: Vec<(String, Self)>,
 }
 
 /// Which messages: from, to and the first word of what they say; `*` is anybody.
@@ -279,7 +279,7 @@ impl Stage {
     }
 
     /// What an author claims: checked always, and never rewritten.
-    fn expect(&mut self, words: &[&str]) -> Done {
+    fn expect(&self, words: &[&str]) -> Done {
         let mut nodes = Vec::new();
         let mut rest = words;
         while let [first, tail @ ..] = rest

@@ -14,9 +14,8 @@ fn forgetful() -> Cluster {
     // All have met.
     for (a, b) in [(1, 2), (2, 3), (3, 1), (2, 1), (3, 2), (1, 3)] {
         let ask = Body::Ask;
-        let generation = match cluster.server(a).disk[0] {
-            Record::Storage { generation, .. } => generation,
-            _ => unreachable!("a storage begins with its name"),
+        let Record::Storage { generation, .. } = cluster.server(a).disk[0] else {
+            unreachable!("a storage begins with its name");
         };
         cluster.net.push(synod_core::Envelope {
             from: n(a),

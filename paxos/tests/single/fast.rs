@@ -303,7 +303,7 @@ fn recovery_needs_no_agreement_about_itself() {
             .learners(nodes([11, 12]))
             .distinguished(n(11));
         let config: Config = mixed.clone().build().unwrap();
-        if config.id().0 % 2 == 0 {
+        if config.id().0.is_multiple_of(2) {
             mixed.recovery(Recovery::Uncoordinated)
         } else {
             mixed

@@ -2,9 +2,9 @@
 
 use synod_core::{Generation, Instant, Machine};
 use synod_paxos::Ballot;
-use synod_paxos::single::{Config, Decree, Record, RestoreError};
+use synod_paxos::single::{Body, Config, Decree, Event, Record, RestoreError};
 
-use crate::cluster::{Cluster, ballot, n, nodes, value};
+use crate::cluster::{Cluster, Said, ballot, n, nodes, value};
 use crate::solo::vote;
 
 fn start(records: impl IntoIterator<Item = Record>) -> Result<Decree, RestoreError> {
@@ -106,4 +106,67 @@ fn every_prefix_of_a_write_is_a_start() {
             }
         }
     }
+}
+
+/// Whatever is said rests on what its speaker has stored before: a ballot, a promise, a vote; and what
+/// is learned, on votes that are stored at a quorum.
+#[test]
+fn everything_said_was_stored_before() {
+    let mut cluster = Cluster::new(&[1, 2, 3, 4], |builder| {
+        builder.fast_acceptors(nodes(1..=4)).distinguished(n(1))
+    });
+    cluster.settle();
+    cluster.propose(1, value(8)).unwrap();
+    cluster.propose(2, value(9)).unwrap();
+    cluster.net.reverse();
+    cluster.settle();
+    cluster.run_until_learned(&[1, 2, 3, 4], core::time::Duration::from_secs(5));
+    let (mut stored, mut checked) = (Vec::new(), 0);
+    for said in &cluster.said {
+        let of = |node, holds: &dyn Fn(&Record) -> bool| {
+            let mut all = stored.iter();
+            all.any(|(owner, record)| *owner == node && holds(record))
+        };
+        match said {
+            Said::Stored(node, records) => {
+                stored.extend(records.iter().cloned().map(|record| (*node, record)));
+                continue;
+            }
+            Said::Sent(envelope) => {
+                let at_least = |wanted: Ballot| {
+                    of(envelope.from, &|record| match record {
+                        Record::Promised(at) | Record::Voted { promised: at, .. } => *at >= wanted,
+                        _ => false,
+                    })
+                };
+                let used = |wanted: Ballot| {
+                    of(
+                        envelope.from,
+                        &|r| matches!(r, Record::Ballot(at) if *at >= wanted),
+                    )
+                };
+                match &envelope.message.body {
+                    Body::Prepare { ballot } | Body::Any { ballot } => assert!(used(*ballot)),
+                    Body::Accept { ballot, .. } => assert!(used(*ballot)),
+                    Body::Promise { ballot, .. } => assert!(at_least(*ballot)),
+                    Body::Accepted { vote, promised } => {
+                        let voted =
+                            |r: &Record| matches!(r, Record::Voted { vote: v, .. } if v == vote);
+                        assert!(of(envelope.from, &voted) && at_least(*promised));
+                    }
+                    _ => continue,
+                }
+            }
+            Said::Told(_, Event::Chosen(value)) => {
+                let voters = stored.iter().filter(|(_, record)| {
+                    matches!(record, Record::Voted { vote, .. } if vote.value == *value)
+                });
+                assert!(voters.count() >= 3);
+            }
+            Said::Told(node, Event::Opened(ballot)) => assert_eq!(ballot.proposer, *node),
+            Said::Told(..) => continue,
+        }
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked}");
 }
