@@ -82,8 +82,8 @@ impl Acceptor {
             return SILENT;
         }
         let mut vote = self.vote.clone();
-        if planted!(config, VoteWithoutItsBallot)
-            && let Some(vote) = &mut vote
+        if let Some(vote) = &mut vote
+            && planted!(config, VoteWithoutItsBallot)
             && self.promised < ballot
         {
             vote.ballot = self.promised;
@@ -138,7 +138,11 @@ impl Acceptor {
         {
             return self.cast(config, Vote { ballot, value }, true);
         }
-        self.waiting.get_or_insert(value);
+        // Once it has voted, a value that comes late has little to wait for: a fast ballot is open
+        // only if a quorum has not voted at all.
+        if self.vote.is_none() {
+            self.waiting.get_or_insert(value);
+        }
         SILENT
     }
 

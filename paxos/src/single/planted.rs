@@ -54,7 +54,10 @@ macro_rules! planted {
         #[cfg(feature = "planted")]
         let planted = $config.planted == Some($crate::single::planted::Bug::$bug);
         #[cfg(not(feature = "planted"))]
-        let planted = false;
+        let planted = {
+            let _ = &$config;
+            false
+        };
         planted
     }};
 }

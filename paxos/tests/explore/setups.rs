@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) blind: bool,
     /// Whose timers fire; everybody's if it is nobody's.
     pub(crate) awake: &'static [u64],
+    /// Whether only the coordinator learns.
+    lone: bool,
     /// How it begins: see [`World::play`](crate::world::World::play).
     pub(crate) script: &'static str,
     pub(crate) bug: Option<Bug>,
@@ -45,6 +47,7 @@ const CLASSIC: Setup = Setup {
     opened: false,
     blind: false,
     awake: &[],
+    lone: false,
     script: "",
     bug: None,
 };
@@ -62,6 +65,7 @@ const FAST: Setup = Setup {
     opened: false,
     blind: false,
     awake: &[],
+    lone: false,
     script: "",
     bug: None,
 };
@@ -181,6 +185,15 @@ impl Setup {
         }
     }
 
+    /// Only the coordinator learns, and only its timers fire.
+    pub(crate) const fn calm(self) -> Self {
+        Self {
+            awake: &[11],
+            lone: true,
+            ..self
+        }
+    }
+
     pub(crate) const fn after(self, script: &'static str) -> Self {
         Self { script, ..self }
     }
@@ -225,7 +238,7 @@ impl Setup {
         let mut builder = Config::builder(id)
             .quorums(phases)
             .proposers(proposers.clone())
-            .learners(proposers)
+            .learners(proposers.take(if self.lone { 1 } else { usize::MAX }))
             .recovery(self.recovery);
         if self.fast.is_some() {
             builder = builder.distinguished(NodeId(self.proposers[0]));
