@@ -22,7 +22,7 @@ fn propose(of: u64) -> Body {
     Body::Propose { value: value(of) }
 }
 
-/// §4.3.1: open for the first value that comes, durable, and only for that one.
+/// Open for the first value that comes, durable, and only for that one.
 #[test]
 fn an_acceptor_votes_once_in_a_fast_ballot() {
     let mut solo = acceptor();
@@ -79,7 +79,7 @@ fn an_open_ballot_is_forgotten_in_a_crash() {
     assert_eq!(said[0].1, accepted(vote(1, 11, 5), (2, 11)));
 }
 
-/// §4.3.5: the vote of a fast ballot promises the coordinator's next one, so that it can stand for a
+/// The vote of a fast ballot promises the coordinator's next one, so that it can stand for a
 /// promise there: ballots of others lie between.
 #[test]
 fn a_fast_vote_promises_the_recovery() {
@@ -129,7 +129,7 @@ fn told(cluster: &Cluster, id: u64) -> Vec<Event> {
     told.filter(about).cloned().collect()
 }
 
-/// §4.3.2: two and two of four: no third of either is left, and nobody waits for a timer. The owner of
+/// Two and two of four: no third of either is left, and nobody waits for a timer. The owner of
 /// the value that was not chosen is told, once.
 #[test]
 fn a_collision_is_seen_at_once_and_settled_once() {
@@ -193,7 +193,7 @@ fn what_may_still_be_chosen_is_waited_for() {
     assert!(cluster.decree(12).chosen().is_some());
 }
 
-/// §4.3.3 in the flesh: three voted for one value, of which the coordinator hears of two and of the
+/// Three voted for one value, of which the coordinator hears of two and of the
 /// fourth acceptor's other vote. The rule binds it.
 #[test]
 fn recovery_keeps_what_may_have_been_chosen() {
@@ -271,8 +271,8 @@ fn a_dead_coordinator_is_not_waited_for_for_ever() {
     );
 }
 
-/// The hole that a coordinator without votes leaves open elsewhere: a classic round that sees no
-/// votes proposes the coordinator's own value, and does not wait for another client.
+/// A classic round that sees no votes proposes the coordinator's own value, and does not wait for
+/// another client.
 #[test]
 fn a_round_without_votes_proposes_its_own_value() {
     let mut cluster = four(Recovery::Coordinated);

@@ -28,7 +28,7 @@ fn hears(solo: &mut Solo, from: u64, vote: Vote) {
     solo.hear(from, accepted(vote, promised));
 }
 
-/// §4.1.6: distinct acceptors, for one value in one ballot.
+/// Distinct acceptors, for one value in one ballot.
 #[test]
 fn votes_are_counted_by_acceptor_ballot_and_value() {
     let mut solo = learner();

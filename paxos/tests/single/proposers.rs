@@ -46,7 +46,7 @@ fn ballots(cluster: &Cluster) -> Vec<Ballot> {
     sent.collect()
 }
 
-/// §4.1.1: a ballot is on disk before anybody hears of it, and never used again.
+/// A ballot is on disk before anybody hears of it, and never used again.
 #[test]
 fn a_ballot_is_durable_before_it_is_spoken_of() {
     let mut cluster = three();
@@ -84,7 +84,7 @@ fn a_proposer_asks_its_own_acceptor_in_one_write() {
     );
 }
 
-/// §4.1.2: what was sent in a ballot whose outcome is unknown is never joined by another value in it:
+/// What was sent in a ballot whose outcome is unknown is never joined by another value in it:
 /// a restart opens another ballot, and finds the first value.
 #[test]
 fn an_unknown_outcome_burns_the_ballot() {

@@ -211,7 +211,7 @@ fn broken_rules_are_found() {
     }
 }
 
-/// The example of the notes on this rule: of five acceptors four reply 1, 1, 2, 2. With the threshold
+/// Of five acceptors four reply 1, 1, 2, 2. With the threshold
 /// of three replies both would pass.
 #[test]
 fn the_threshold_counts_the_replies_that_there_are() {
