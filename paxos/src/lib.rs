@@ -7,5 +7,6 @@ extern crate std;
 
 mod ballot;
 pub mod log;
+pub mod single;
 
 pub use ballot::Ballot;

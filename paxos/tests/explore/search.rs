@@ -1,0 +1,178 @@
+//! Breadth-first search over the states of a decree.
+//!
+//! A state that was seen is remembered by a fingerprint of 128 bits: at a hundred million states two
+//! share one with a probability of 10⁻²³. Then the later one would not be looked at; nothing false
+//! would be reported.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use synod_core::mix;
+
+use crate::judge::Breach;
+use crate::world::{Action, State, World};
+
+/// What a search has seen.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) reached: usize,
+    pub(crate) distinct: usize,
+    /// All states up to this many steps from the start were seen.
+    pub(crate) depth: usize,
+    /// No state is left to go on from.
+    pub(crate) complete: bool,
+    pub(crate) took: Duration,
+    /// What was broken, and the shortest way there.
+    pub(crate) failure: Option<(Breach, Vec<String>)>,
+    /// States in which a node had learned a value.
+    pub(crate) learned: usize,
+    pub(crate) sizes: (usize, usize, usize),
+}
+
+impl Report {
+    pub(crate) const HEAD: &str = "| setup | states reached | distinct | depth | learned in | \
+        nodes | messages | node steps | s |\n|---|---|---|---|---|---|---|---|---|";
+
+    pub(crate) fn row(&self, name: &str) -> String {
+        let (members, messages, steps) = self.sizes;
+        let end = if self.complete { ", all there are" } else { "" };
+        format!(
+            "| {name} | {} | {} | {}{end} | {} | {members} | {messages} | {steps} | {:.1} |",
+            self.reached,
+            self.distinct,
+            self.depth,
+            self.learned,
+            self.took.as_secs_f64()
+        )
+    }
+}
+
+/// `SYNOD_EXPLORE_STATES` distinct states for each search, by default so few that the whole test
+/// takes seconds.
+pub(crate) fn limit(default: usize) -> usize {
+    let given = std::env::var("SYNOD_EXPLORE_STATES").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn fingerprint(state: &State) -> u128 {
+    let small = [u64::from(state.proposed), u64::from(state.crashes)];
+    let numbers = state.members.iter().chain(&state.net);
+    let (mut high, mut low) = (1, 2);
+    for number in numbers.map(|n| u64::from(*n)).chain(small) {
+        high = mix(high, number);
+        low = mix(low ^ 0x5bd1_e995_7b93_b1e3, number.rotate_left(32));
+    }
+    u128::from(high) << 64 | u128::from(low)
+}
+
+/// Searches from the beginning until so many distinct states are seen.
+pub(crate) fn search(world: &mut World, limit: usize) -> Report {
+    let start = world.birth();
+    search_from(world, start, limit)
+}
+
+pub(crate) fn search_from(world: &mut World, start: State, limit: usize) -> Report {
+    let began = Instant::now();
+    let mut seen: HashSet<u128> = HashSet::from([fingerprint(&start)]);
+    let mut ways: Vec<(u32, Option<Action>)> = vec![(0, None)];
+    let mut level = vec![(0_u32, start.clone())];
+    let mut report = Report {
+        reached: 1,
+        distinct: 1,
+        depth: 0,
+        complete: false,
+        took: Duration::ZERO,
+        failure: None,
+        learned: 0,
+        sizes: (0, 0, 0),
+    };
+    let mut actions = Vec::new();
+    'search: loop {
+        let mut next_level = Vec::new();
+        for (place, state) in &level {
+            world.actions(state, &mut actions);
+            for action in actions.drain(..) {
+                let Some((next, breach)) = world.act(state, action) else {
+                    continue;
+                };
+                report.reached += 1;
+                if let Some(breach) = breach {
+                    let mut steps = way(&ways, *place);
+                    steps.push(action);
+                    report.failure = Some((breach, tell(world, &start, &steps)));
+                    break 'search;
+                }
+                if !seen.insert(fingerprint(&next)) {
+                    continue;
+                }
+                let learned = |id: &u32| world.members[*id as usize].decree.chosen().is_some();
+                let members = next.members.iter().take(world.ids.len());
+                report.learned += usize::from(members.clone().any(learned));
+                let id = ways.len() as u32;
+                ways.push((*place, Some(action)));
+                next_level.push((id, next));
+                if ways.len() >= limit {
+                    break 'search;
+                }
+            }
+        }
+        if next_level.is_empty() {
+            report.complete = true;
+            break;
+        }
+        report.depth += 1;
+        level = next_level;
+    }
+    report.distinct = ways.len();
+    report.took = began.elapsed();
+    report.sizes = world.sizes();
+    report
+}
+
+/// The steps from the start to a state.
+fn way(ways: &[(u32, Option<Action>)], mut place: u32) -> Vec<Action> {
+    let mut steps = Vec::new();
+    while let (before, Some(action)) = ways[place as usize] {
+        steps.push(action);
+        place = before;
+    }
+    steps.reverse();
+    steps
+}
+
+/// The steps as a story.
+fn tell(world: &mut World, start: &State, steps: &[Action]) -> Vec<String> {
+    let mut state = start.clone();
+    let mut lines = Vec::new();
+    for (number, action) in steps.iter().enumerate() {
+        let line = name(world, *action);
+        if let Some((next, _)) = world.act(&state, *action) {
+            state = next;
+        }
+        lines.push(format!("{:2}. {line}", number + 1));
+    }
+    lines
+}
+
+fn name(world: &World, action: Action) -> String {
+    let id = |node: u8| world.ids[usize::from(node)];
+    let what = |message: u32| {
+        let envelope = &world.messages[message as usize];
+        format!("from {} {:?}", envelope.from, envelope.message.body)
+    };
+    match action {
+        Action::Deliver { node, message } => format!("{} gets {}", id(node), what(message)),
+        Action::Propose { node, value } => format!("{} is asked to propose {value}", id(node)),
+        Action::Tick { node } => format!("{}'s timers fire", id(node)),
+        Action::Torn {
+            node,
+            message,
+            kept,
+        } => format!(
+            "{} gets {}, crashes with {kept} records kept, and starts",
+            id(node),
+            what(message)
+        ),
+        Action::Crash { node } => format!("{} crashes and starts", id(node)),
+    }
+}
