@@ -6,5 +6,6 @@ extern crate alloc;
 extern crate std;
 
 mod ballot;
+pub mod register;
 
 pub use ballot::Ballot;
