@@ -91,7 +91,6 @@ pub enum Rejection {
 /// What the application learns. Each ticket is settled exactly once, by [`Done`](Self::Done),
 /// [`Refused`](Self::Refused), [`Unknown`](Self::Unknown) or [`Stepped`](Self::Stepped).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// The change was made, once.
     Done {
