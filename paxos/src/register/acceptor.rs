@@ -24,7 +24,7 @@ impl Node {
     /// written here is durable.
     pub(crate) fn answer(&mut self, body: Body, epoch: u64) -> Option<Body> {
         match body {
-            Body::Prepare { key, ballot } => Some(self.on_prepare(key, ballot)),
+            Body::Prepare { key, ballot, asked } => Some(self.on_prepare(key, ballot, asked)),
             Body::Accept(accept) => self.on_accept(*accept, epoch),
             Body::Purge { key, ballot } => Some(self.on_purge(key, ballot)),
             Body::List { after } => Some(self.on_list(after)),
@@ -41,7 +41,7 @@ impl Node {
 
     /// Phase 1. Ok if the ballot is above what was promised and accepted; the same one again is
     /// answered again, because an answer can get lost.
-    pub(crate) fn on_prepare(&mut self, key: Key, ballot: Ballot) -> Body {
+    pub(crate) fn on_prepare(&mut self, key: Key, ballot: Ballot, asked: u64) -> Body {
         let (promised, vote) = self.store.view(&key);
         if ballot < promised || vote.is_some_and(|vote| ballot <= vote.ballot) {
             let above = vote.map_or(promised, |vote| promised.max(vote.ballot));
@@ -57,7 +57,12 @@ impl Node {
             self.write(Record::Promise { key, ballot });
             self.fold_promises();
         }
-        Body::Promised { key, ballot, held }
+        Body::Promised {
+            key,
+            ballot,
+            asked,
+            held,
+        }
     }
 
     /// Phase 2. Ok if the ballot is not below what was promised and above what was accepted; from

@@ -16,6 +16,8 @@ pub(crate) struct Cache {
     pub(crate) state: State,
     /// The ballot in which it was accepted, whose late answers count.
     pub(crate) ballot: Ballot,
+    /// How often phase 1 of `next` was asked.
+    pub(crate) asked: u64,
     /// Who has promised `next` and holds nothing above `state`.
     pub(crate) promised: NodeSet,
 }

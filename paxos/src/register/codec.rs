@@ -199,8 +199,13 @@ mod tag {
 impl Encode for Body {
     fn encode(&self, out: &mut BytesMut) {
         match self {
-            Self::Prepare { key, ballot } => put!(out, tag::PREPARE, key, ballot),
-            Self::Promised { key, ballot, held } => put!(out, tag::PROMISED, key, ballot, held),
+            Self::Prepare { key, ballot, asked } => put!(out, tag::PREPARE, key, ballot, asked),
+            Self::Promised {
+                key,
+                ballot,
+                asked,
+                held,
+            } => put!(out, tag::PROMISED, key, ballot, asked, held),
             Self::Accept(accept) => put!(out, tag::ACCEPT, accept),
             Self::Accepted { key, ballot } => put!(out, tag::ACCEPTED, key, ballot),
             Self::Refused {
@@ -227,10 +232,12 @@ impl Decode for Body {
             tag::PREPARE => Self::Prepare {
                 key: Decode::decode(input)?,
                 ballot: Decode::decode(input)?,
+                asked: Decode::decode(input)?,
             },
             tag::PROMISED => Self::Promised {
                 key: Decode::decode(input)?,
                 ballot: Decode::decode(input)?,
+                asked: Decode::decode(input)?,
                 held: Decode::decode(input)?,
             },
             tag::ACCEPT => Self::Accept(Box::new(Decode::decode(input)?)),

@@ -112,7 +112,8 @@ pub enum Event {
         ticket: Ticket,
     },
     /// What shall be there? To be answered by [`Command::Decide`], before the time of the change is
-    /// up. An earlier question with the same ticket needs no answer any more.
+    /// up. An earlier question with the same ticket needs no answer any more. What it shows was there
+    /// for certain only once the change is done: compute the answer from it, and nothing else.
     Ask {
         /// The change's ticket.
         ticket: Ticket,

@@ -217,8 +217,14 @@ impl CasPaxos {
             Body::Prepare { .. } | Body::Accept(_) | Body::Purge { .. } | Body::List { .. } => {
                 self.on_request(from, body);
             }
-            Body::Promised { key, ballot, held } => {
-                self.proposer.on_promised(node, from, key, ballot, held);
+            Body::Promised {
+                key,
+                ballot,
+                asked,
+                held,
+            } => {
+                self.proposer
+                    .on_promised(node, from, key, (ballot, asked), held);
             }
             Body::Accepted { key, ballot } => {
                 self.purges.on_accepted(node, from, &key, ballot);
@@ -276,6 +282,7 @@ impl CasPaxos {
             next: self.node.next_ballot(),
             state: accept.state.clone(),
             ballot: accept.ballot,
+            asked: 0,
             promised,
         };
         self.proposer.caches.put(accept.key.clone(), cache);

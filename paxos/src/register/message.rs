@@ -32,6 +32,8 @@ pub enum Body {
         key: Key,
         /// The sender's.
         ballot: Ballot,
+        /// How often the sender has asked this before in this ballot, for another change.
+        asked: u64,
     },
     /// Promised.
     Promised {
@@ -39,6 +41,8 @@ pub enum Body {
         key: Key,
         /// What was asked.
         ballot: Ballot,
+        /// Which time.
+        asked: u64,
         /// What it has accepted, or up to which ballot it may have forgotten some.
         held: Held,
     },

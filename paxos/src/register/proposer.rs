@@ -118,7 +118,7 @@ impl Proposer {
         };
         let Some(cache) = self.caches.take(&key) else {
             let ballot = node.next_ballot();
-            return self.prepare(node, key, job, ballot, conflicts);
+            return self.prepare(node, key, job, (ballot, 0), conflicts);
         };
         let plan = job.plan(node, &cache.state);
         let ready = cache.is_prepared(&configuration);
@@ -142,7 +142,8 @@ impl Proposer {
             // What is kept is confirmed by phase 1 of the cached ballot: one round trip that leaves
             // the cache as it is, and nothing on the disks of those who have promised it already.
             Plan::Propose(_) | Plan::Ask | Plan::Keep(_) | Plan::GiveUp | Plan::Nothing => {
-                self.prepare(node, key, job, cache.next, conflicts);
+                let asked = cache.asked + 1;
+                self.prepare(node, key, job, (cache.next, asked), conflicts);
             }
         }
     }
@@ -166,11 +167,18 @@ impl Proposer {
 
     // Phase 1.
 
-    fn prepare(&mut self, node: &mut Node, key: Key, job: Job, ballot: Ballot, conflicts: u32) {
+    fn prepare(
+        &mut self,
+        node: &mut Node,
+        key: Key,
+        job: Job,
+        (ballot, asked): (Ballot, u64),
+        conflicts: u32,
+    ) {
         let Some(configuration) = node.configuration() else {
             return self.park(node, key, job, conflicts);
         };
-        let stage = Stage::Prepare(Prepare::new(configuration.phases().phase1()));
+        let stage = Stage::Prepare(Prepare::new(configuration.phases().phase1(), asked));
         let round = Round {
             job,
             ballot,
@@ -189,9 +197,10 @@ impl Proposer {
         };
         for to in round.silent() {
             let body = match &round.stage {
-                Stage::Prepare(_) => Body::Prepare {
+                Stage::Prepare(prepare) => Body::Prepare {
                     key: key.clone(),
                     ballot: round.ballot,
+                    asked: prepare.asked,
                 },
                 Stage::Accept(proposal) => {
                     Body::Accept(Box::new(proposal.message(key, round.ballot)))
@@ -219,6 +228,7 @@ impl Proposer {
             next: round.ballot,
             state: base.clone(),
             ballot: prepare.base_ballot(),
+            asked: prepare.asked,
             promised: prepare.tally.yes(),
         };
         match plan {
@@ -348,6 +358,7 @@ impl Proposer {
             next: proposal.next,
             state: proposal.state.clone(),
             ballot: round.ballot,
+            asked: 0,
             promised: accepted,
         };
         let is_data = key != Key::Configuration;

@@ -39,6 +39,10 @@ pub(crate) enum Stage {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Prepare {
     pub(crate) tally: Tally,
+    /// How often the same was asked before in this ballot, by jobs that changed nothing. A late answer
+    /// to one of these says what was there before this job: counted, it would make a stale read
+    /// (`tests/register/rules.rs`, `a_late_promise_confirms_no_later_read`).
+    pub(crate) asked: u64,
     /// The vote of the highest ballot.
     best: Option<Vote>,
     /// Who has that, accepted under the configuration in force.
@@ -68,9 +72,10 @@ pub(crate) struct Proposal {
 pub(crate) struct Clash(pub(crate) Ballot);
 
 impl Prepare {
-    pub(crate) fn new(phase1: &Quorum) -> Self {
+    pub(crate) fn new(phase1: &Quorum, asked: u64) -> Self {
         Self {
             tally: Tally::new(phase1.clone()),
+            asked,
             best: None,
             holders: NodeSet::EMPTY,
             floor: Ballot::START,

@@ -26,7 +26,9 @@ const fn plan(seed: u64, steps: bool) -> Plan {
 
 fn storm(steps: bool, count: u64) -> Seen {
     let mut all = Seen::default();
-    for seed in 0..count {
+    let from = std::env::var("SYNOD_SEED").ok();
+    let from: u64 = from.and_then(|text| text.parse().ok()).unwrap_or(0);
+    for seed in from..from + count {
         let seen = run(plan(seed, steps))
             .unwrap_or_else(|trouble| panic!("seed {seed}, steps {steps}: {trouble}"));
         all.done += seen.done;

@@ -55,6 +55,7 @@ enum Due {
     Ask(u64),
     Answer(NodeId, u64, Command),
     Crash,
+    Fall(NodeId, u64),
     Restart(NodeId),
     Cut,
     Operate,
@@ -338,6 +339,15 @@ impl World {
                 self.fail(format!("two proposals in {}", accept.ballot));
             }
         }
+        if self.crashes > 0
+            && matches!(envelope.message.body, Body::Accept(_))
+            && self.now < STORM
+            && self.rng.chance(10_000)
+        {
+            // Between a proposal and the disk.
+            let life = self.nodes[&envelope.from].life;
+            self.at(0, Due::Fall(envelope.from, life));
+        }
         let cut = self.cuts.contains(&(envelope.from, envelope.to));
         if cut || !self.calm && self.rng.chance(self.loss) {
             return;
@@ -521,7 +531,8 @@ impl World {
                 current,
             } => {
                 self.seen.asked += 1;
-                let current = self.remember(current.as_ref());
+                // Not remembered: what it shows need not be chosen until the change is done.
+                let current = current.as_ref().map(number);
                 let node = self.nodes.get_mut(&id).unwrap();
                 let (life, op) = (node.life, node.tickets[&ticket]);
                 node.asked.insert(ticket, current);
@@ -646,6 +657,13 @@ impl World {
                 }
             }
             Due::Crash => self.storm(),
+            Due::Fall(id, life) => {
+                if self.nodes[&id].life == life {
+                    self.crash(id);
+                    let down = self.rng.within(1, 40);
+                    self.at(down, Due::Restart(id));
+                }
+            }
             Due::Restart(id) => {
                 if self.nodes[&id].machine.is_none() {
                     self.restart(id);

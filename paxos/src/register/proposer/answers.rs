@@ -11,7 +11,7 @@ impl Proposer {
         node: &mut Node,
         from: NodeId,
         key: Key,
-        ballot: Ballot,
+        (ballot, asked): (Ballot, u64),
         held: Held,
     ) {
         let epoch = node.epoch().unwrap_or_default();
@@ -21,6 +21,10 @@ impl Proposer {
         let Stage::Prepare(prepare) = &mut round.stage else {
             return self.keep(key, round);
         };
+        if prepare.asked != asked {
+            node.drop_message();
+            return self.keep(key, round);
+        }
         match prepare.promised(from, held, epoch) {
             Ok(Verdict::Won) => self.prepared(node, key, round),
             Ok(Verdict::Pending) => self.keep(key, round),

@@ -78,6 +78,7 @@ impl Proposer {
                 next: round.ballot,
                 state: base,
                 ballot: round.ballot,
+                asked: 0,
                 promised: configuration.phases().phase1().all(),
             };
             self.caches.put(key.clone(), cache);
