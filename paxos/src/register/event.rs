@@ -6,7 +6,7 @@ use bytes::Bytes;
 use synod_core::{FailStop, Generation, NodeId, Ticket};
 
 use crate::Ballot;
-use crate::register::{Change, Configuration, Decision, Step, StepError, Versioned};
+use crate::register::{Change, Configuration, Decision, Step, StepError, Version, Versioned};
 
 /// What the application asks.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -96,6 +96,9 @@ pub enum Event {
     Done {
         /// Its ticket.
         ticket: Ticket,
+        /// The version that it made; `None` if there was nothing to change. Of a custom change it is
+        /// the ballot of the question whose answer took effect, which need not be the last one.
+        made: Option<Version>,
         /// What is there since.
         current: Option<Versioned>,
     },

@@ -64,7 +64,8 @@ pub(crate) enum Plan {
 /// What is told at the end of a round.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Telling {
-    Done(Option<Versioned>),
+    /// What was made, if anything, and what is there since.
+    Done(Option<Version>, Option<Versioned>),
     Refused(Refusal),
     Stepped,
     Rewritten,
@@ -144,7 +145,9 @@ impl Job {
             });
             Some(Plan::Keep(match self.purpose {
                 Purpose::Configure { .. } => Telling::Stepped,
-                Purpose::Client { .. } | Purpose::Rewrite | Purpose::Bury => Telling::Done(done),
+                Purpose::Client { .. } | Purpose::Rewrite | Purpose::Bury => {
+                    Telling::Done(Some(Version(ballot)), done)
+                }
             }))
         };
         let (before, horizon) = match base.before {
@@ -160,9 +163,9 @@ impl Job {
     /// What the application's answer comes to.
     pub(crate) fn decided(decision: Decision, base: &State) -> Plan {
         match decision {
-            Decision::Keep => Plan::Keep(Telling::Done(base.seen())),
+            Decision::Keep => Plan::Keep(Telling::Done(None, base.seen())),
             Decision::Write(value) => Plan::Propose(Some(value)),
-            Decision::Delete if base.value.is_none() => Plan::Keep(Telling::Done(None)),
+            Decision::Delete if base.value.is_none() => Plan::Keep(Telling::Done(None, None)),
             Decision::Delete => Plan::Propose(None),
         }
     }
@@ -178,9 +181,9 @@ fn plan_change(change: &Change, base: &State) -> Plan {
         return Plan::Keep(Telling::Refused(Refusal::Condition { current }));
     }
     match change {
-        Change::Read => Plan::Keep(Telling::Done(base.seen())),
+        Change::Read => Plan::Keep(Telling::Done(None, base.seen())),
         Change::Write { value, .. } => Plan::Propose(Some(value.clone())),
-        Change::Delete { .. } if base.value.is_none() => Plan::Keep(Telling::Done(None)),
+        Change::Delete { .. } if base.value.is_none() => Plan::Keep(Telling::Done(None, None)),
         Change::Delete { .. } => Plan::Propose(None),
         Change::Custom => Plan::Ask,
     }

@@ -18,7 +18,7 @@ use crate::register::node::{Node, Note};
 use crate::register::planted::planted;
 use crate::register::round::{Clash, Prepare, Proposal, Round, Stage};
 use crate::register::types::State;
-use crate::register::{Configuration, Decision, Event, Key, Refusal};
+use crate::register::{Configuration, Decision, Event, Key, Refusal, Version};
 
 mod answers;
 mod time;
@@ -313,7 +313,7 @@ impl Proposer {
         let telling = match round.job.purpose {
             Purpose::Configure { .. } => Telling::Stepped,
             Purpose::Client { .. } | Purpose::Rewrite | Purpose::Bury => {
-                Telling::Done(state.seen())
+                Telling::Done(Some(Version(round.ballot)), state.seen())
             }
         };
         self.accept(node, key.clone(), round, state, telling);
@@ -393,13 +393,17 @@ impl Proposer {
             self.caches.put(key.clone(), cache);
         }
         match (telling, job.ticket()) {
-            (Telling::Done(current), Some(ticket)) => node.tell(Event::Done { ticket, current }),
+            (Telling::Done(made, current), Some(ticket)) => node.tell(Event::Done {
+                ticket,
+                made,
+                current,
+            }),
             (Telling::Refused(why), Some(ticket)) => node.tell(Event::Refused { ticket, why }),
             (Telling::Stepped, Some(ticket)) => {
                 self.finished.push_back(Finished::Stepped(ticket));
             }
             (Telling::Rewritten, _) => self.finished.push_back(Finished::Rewritten(key.clone())),
-            (Telling::Buried | Telling::Done(_) | Telling::Refused(_) | Telling::Stepped, _) => {}
+            (Telling::Buried | Telling::Done(..) | Telling::Refused(_) | Telling::Stepped, _) => {}
         }
         self.close(node, key, &job);
     }

@@ -69,8 +69,8 @@ struct Node {
     /// Which operation a ticket is for, and the value that a custom change puts.
     tickets: BTreeMap<Ticket, OpId>,
     steps: BTreeMap<Ticket, Step>,
-    /// What was there when a custom change was asked for the last time.
-    asked: BTreeMap<Ticket, Option<u64>>,
+    /// What was there when a custom change was asked.
+    asked: BTreeMap<Ballot, Option<u64>>,
 }
 
 pub(crate) struct World {
@@ -486,13 +486,18 @@ impl World {
     fn on_event(&mut self, id: NodeId, event: Event) {
         self.log(|| format!("{id}: {event:?}"));
         match event {
-            Event::Done { ticket, current } => {
+            Event::Done {
+                ticket,
+                made,
+                current,
+            } => {
                 let Some(op) = self.take(id, ticket) else {
                     return;
                 };
                 self.seen.done += 1;
                 let current = self.remember(current.as_ref());
-                let asked = self.nodes.get_mut(&id).unwrap().asked.remove(&ticket);
+                let asked = &self.nodes[&id].asked;
+                let asked = made.and_then(|made| asked.get(&made.0).copied());
                 let ret = match self.history.get(op).op().kind {
                     Kind::Read => Ret::Value(current),
                     Kind::Custom(_) => Ret::Replaced(asked.unwrap()),
@@ -535,7 +540,7 @@ impl World {
                 let current = current.as_ref().map(number);
                 let node = self.nodes.get_mut(&id).unwrap();
                 let (life, op) = (node.life, node.tickets[&ticket]);
-                node.asked.insert(ticket, current);
+                node.asked.insert(ballot, current);
                 let Kind::Custom(value) = self.history.get(op).op().kind else {
                     unreachable!("only custom changes ask")
                 };
