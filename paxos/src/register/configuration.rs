@@ -2,24 +2,27 @@
 //!
 //! A configuration is the value of a register ([`Key::Configuration`](crate::register::Key)), so
 //! that there is one for each epoch whoever asks for a step. Acceptors answer only messages of
-//! their own epoch.
+//! their own epoch, and never go back to an earlier one.
 //!
-//! Why a step loses nothing (CASPaxos §2.3; Howard et al., *Flexible Paxos*, 2016). Let a state be
-//! chosen in epoch *e*, and a later ballot be prepared in epoch *e*+1.
+//! Why a step loses nothing (CASPaxos §2.3; Howard et al., *Flexible Paxos*, 2016; Lamport, Malkhi,
+//! Zhou, *Vertical Paxos*, 2009). Read the epoch as the highest part of each ballot: votes are
+//! compared by epoch, then by ballot. What is left is one Paxos in which each ballot has quorums of
+//! its own, and that is safe if a quorum of phase 1 meets every quorum of phase 2 by which a lower
+//! ballot may have chosen something:
 //!
-//! 1. [`Configuration::step`] proves that every phase-1 quorum of *e*+1 meets every phase-2 quorum
-//!    of *e*. So some acceptor voted for the state and promised the ballot. It voted before it
-//!    promised: it went to *e*+1 in between and does not go back. Its promise names the state or
-//!    a later one.
-//! 2. By the same proof, once a phase-1 quorum has gone to *e*+1 nothing is chosen in *e* any
-//!    more: the answers of *e* that are missing are in that quorum.
-//! 3. States of epochs before *e* rest on phase-2 quorums that step 1 says nothing about: a
-//!    configuration remembers these as [`unsettled`](Configuration::unsettled), and a step must
+//! 1. [`Configuration::step`] proves that the new quorums of phase 1 meet the new ones of phase 2,
+//!    and those of the configuration before.
+//! 2. What was chosen in earlier epochs rests on quorums of phase 2 of which step 1 says nothing:
+//!    a configuration remembers these as [`unsettled`](Configuration::unsettled), and a step must
 //!    meet them, too. [`Step::Settle`] is the paper's rescan: each state is chosen once more in
 //!    the epoch at hand, and only then are the old quorums forgotten. The paper's warning of §2.3.2
 //!    (acceptors replaced one after the other until all data is gone) is that proof, refused.
-//! 4. A node that joins starts empty, whatever it once held: [`Member::since`] tells it. So it must
-//!    not be one on which something unsettled rests.
+//! 3. A node that joins starts empty, whatever it once held: [`Member::since`] tells it. So it must
+//!    not be one on which something unsettled rests. (It starts empty because a register may have
+//!    been purged while it was away.)
+//!
+//! The paper takes the steps proposer by proposer, so that old and new quorums are in use at the same
+//! time, and needs them to meet in both directions. With epochs one direction suffices.
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -31,12 +31,14 @@ pub enum Bug {
     SettleWithoutRescan,
     /// Messages of other epochs count.
     EpochIgnored,
+    /// The highest ballot counts, whatever the configuration of the vote.
+    EpochsUnordered,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,
         Self::VoteNotPersisted,
@@ -50,6 +52,7 @@ impl Bug {
         Self::RetryBlindly,
         Self::SettleWithoutRescan,
         Self::EpochIgnored,
+        Self::EpochsUnordered,
     ];
 }
 

@@ -178,7 +178,11 @@ impl Proposer {
         let Some(configuration) = node.configuration() else {
             return self.park(node, key, job, conflicts);
         };
-        let stage = Stage::Prepare(Prepare::new(configuration.phases().phase1(), asked));
+        let stage = Stage::Prepare(Prepare::new(
+            configuration.phases().phase1(),
+            asked,
+            planted!(node, EpochsUnordered),
+        ));
         let round = Round {
             job,
             ballot,

@@ -43,7 +43,7 @@ pub(crate) struct Prepare {
     /// to one of these says what was there before this job: counted, it would make a stale read
     /// (`tests/register/rules.rs`, `a_late_promise_confirms_no_later_read`).
     pub(crate) asked: u64,
-    /// The vote of the highest ballot.
+    /// The vote of the latest configuration and the highest ballot in it.
     best: Option<Vote>,
     /// Who has that, accepted under the configuration in force.
     holders: NodeSet,
@@ -51,6 +51,8 @@ pub(crate) struct Prepare {
     floor: Ballot,
     /// Somebody has no room.
     pub(crate) full: bool,
+    /// Planted: configurations make no difference to the order of votes.
+    by_ballot: bool,
 }
 
 /// Phase 2.
@@ -72,7 +74,7 @@ pub(crate) struct Proposal {
 pub(crate) struct Clash(pub(crate) Ballot);
 
 impl Prepare {
-    pub(crate) fn new(phase1: &Quorum, asked: u64) -> Self {
+    pub(crate) fn new(phase1: &Quorum, asked: u64, by_ballot: bool) -> Self {
         Self {
             tally: Tally::new(phase1.clone()),
             asked,
@@ -80,6 +82,7 @@ impl Prepare {
             holders: NodeSet::EMPTY,
             floor: Ballot::START,
             full: false,
+            by_ballot,
         }
     }
 
@@ -100,10 +103,10 @@ impl Prepare {
             Held::Nothing(floor) => self.floor = self.floor.max(floor),
             Held::Vote(vote) => {
                 match &self.best {
-                    Some(best) if vote.ballot < best.ballot => {
+                    Some(best) if self.rank(&vote) < self.rank(best) => {
                         return Ok(self.tally.record(from, true));
                     }
-                    Some(best) if vote.ballot == best.ballot => {
+                    Some(best) if self.rank(&vote) == self.rank(best) => {
                         if vote.state != best.state {
                             return Err(Clash(vote.ballot));
                         }
@@ -119,7 +122,17 @@ impl Prepare {
         Ok(self.tally.record(from, true))
     }
 
-    /// The content that the round goes on from: that of the highest ballot (§2.2).
+    /// Votes of a later configuration come after all of an earlier one. By ballot alone, this goes
+    /// wrong: in epoch 10 a minority accepts ballot 218; in epoch 11 a quorum without it prepares and
+    /// chooses 216, and the next one, with 218 in it, goes back behind that. Quorums of phase 1 of an
+    /// epoch need not meet those of phase 2 of the next.
+    const fn rank(&self, vote: &Vote) -> (u64, Ballot) {
+        let epoch = if self.by_ballot { 0 } else { vote.epoch };
+        (epoch, vote.ballot)
+    }
+
+    /// The content that the round goes on from: that of the highest ballot (§2.2) of the
+    /// latest configuration.
     pub(crate) fn base(&self) -> State {
         match &self.best {
             Some(vote) => vote.state.clone(),
