@@ -7,6 +7,11 @@
     reason = "tests have std"
 )]
 
+mod bytes_of;
 mod campaign;
+mod hand;
+mod limits;
 mod model;
+mod rules;
+mod steps;
 mod world;

@@ -85,6 +85,9 @@ pub(crate) struct World {
     repeats: u32,
     lates: u32,
     crashes: u32,
+    falls: u32,
+    pause: u64,
+    haste: u64,
     disk_ms: u64,
     calm: bool,
     history: History<Op, Ret>,
@@ -96,6 +99,8 @@ pub(crate) struct World {
     keys: u64,
     /// What was proposed in each ballot.
     proposed: BTreeMap<(Key, Ballot), State>,
+    /// Which life has used a ballot.
+    used: BTreeMap<Ballot, u64>,
     target: Option<PaxosPhases>,
     pub(crate) seen: Seen,
     trouble: Option<String>,
@@ -132,7 +137,10 @@ impl World {
             repeats: some(&mut rng, 2) * 100_000,
             lates: some(&mut rng, 3) * 50_000,
             crashes: some(&mut rng, 3),
-            disk_ms: rng.below(3) * 4,
+            falls: some(&mut rng, 3) * 8_000,
+            pause: rng.within(20, 150),
+            haste: 1 + rng.below(4),
+            disk_ms: rng.below(3) * 10,
             calm: false,
             history: History::new(),
             open: BTreeMap::new(),
@@ -140,6 +148,7 @@ impl World {
             values: 0,
             keys: 1 + rng.below(2),
             proposed: BTreeMap::new(),
+            used: BTreeMap::new(),
             target: None,
             seen: Seen::default(),
             trouble: None,
@@ -332,6 +341,18 @@ impl World {
     fn send(&mut self, envelope: Envelope<Message>) {
         self.seen.messages += 1;
         self.log(|| format!("{} -> {}: {:?}", envelope.from, envelope.to, envelope.message));
+        let ballot = match &envelope.message.body {
+            Body::Prepare { ballot, .. } => Some(*ballot),
+            Body::Accept(accept) => Some(accept.ballot),
+            _ => None,
+        };
+        if let Some(ballot) = ballot {
+            let life = self.nodes[&envelope.from].life;
+            let first = *self.used.entry(ballot).or_insert(life);
+            if first != life {
+                self.fail(format!("{ballot} is used in lives {first} and {life}"));
+            }
+        }
         if let Body::Accept(accept) = &envelope.message.body {
             let place = (accept.key.clone(), accept.ballot);
             let before = self.proposed.insert(place, accept.state.clone());
@@ -339,12 +360,12 @@ impl World {
                 self.fail(format!("two proposals in {}", accept.ballot));
             }
         }
-        if self.crashes > 0
-            && matches!(envelope.message.body, Body::Accept(_))
-            && self.now < STORM
-            && self.rng.chance(10_000)
-        {
-            // Between a proposal and the disk.
+        let matters = matches!(
+            envelope.message.body,
+            Body::Accept(_) | Body::Promised { .. } | Body::Accepted { .. }
+        );
+        if matters && self.now < STORM && self.rng.chance(self.falls) {
+            // Right after it has said something that it must not forget.
             let life = self.nodes[&envelope.from].life;
             self.at(0, Due::Fall(envelope.from, life));
         }
@@ -370,7 +391,7 @@ impl World {
     // Clients.
 
     fn ask(&mut self, client: u64) {
-        let pause = self.rng.within(5, 120);
+        let pause = self.rng.within(5, self.pause);
         self.at(pause, Due::Ask(client));
         if self.open.contains_key(&client) || self.now > STORM {
             return;
@@ -605,7 +626,7 @@ impl World {
 
     /// Takes steps towards a membership drawn at random, at whatever node.
     fn operate(&mut self) {
-        let pause = self.rng.within(20, 200);
+        let pause = self.rng.within(10, 200) / self.haste;
         self.at(pause, Due::Operate);
         let up = self.up();
         let Some(&id) = self.rng.pick(&up) else {
