@@ -1,5 +1,5 @@
 //! The bytes of messages and records. Format version 1, carried by the frame around each; see
-//! `tests/register/golden.rs` for each in hex.
+//! `tests/register/bytes_of.rs` for each in hex.
 
 use alloc::boxed::Box;
 

@@ -1,6 +1,7 @@
 //! The machine: dispatch, and how a node starts.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use core::convert::Infallible;
 
@@ -141,6 +142,7 @@ impl CasPaxos {
             return;
         }
         let configuration = Box::new(configuration);
+        let before = self.node.configuration().map(|it| it.members().to_vec());
         let record = Record::Configuration(configuration.clone());
         self.node.write(record);
         self.node
@@ -151,12 +153,14 @@ impl CasPaxos {
         }
         self.purges.reconfigure(&self.node);
         self.proposer.reconfigure(&mut self.node);
+        // Those who are acceptors no more as well: they can forget what they hold.
         let me = self.node.id();
-        for member in configuration.members() {
-            if member.node != me {
-                let body = Body::Configuration(configuration.clone());
-                self.node.send(member.node, body);
-            }
+        let new = configuration.members().iter().map(|member| member.node);
+        let old = before.iter().flatten().map(|member| member.node);
+        let told: BTreeSet<NodeId> = old.chain(new).filter(|node| *node != me).collect();
+        for node in told {
+            let body = Body::Configuration(configuration.clone());
+            self.node.send(node, body);
         }
     }
 

@@ -6,6 +6,7 @@ use synod_paxos::register::{
     StepError,
 };
 use synod_paxos::register::Change;
+use synod_paxos::register::planted::Bug;
 use synod_quorum::PaxosPhases;
 
 use crate::hand::{Hand, ballot, config};
@@ -46,7 +47,8 @@ fn odd_to_even_goes_by_a_rescan_and_even_to_odd_does_not() {
     // A replacement, and two nodes at once.
     assert_eq!(way(founded(&[1, 2, 3]), &majority(&[1, 2, 4])), long);
     assert_eq!(way(founded(&[1, 2, 3]), &majority(&[4, 5, 6])), long);
-    assert_eq!(way(founded(&[1]), &majority(&[1, 2, 3])), ["there", "settle"]);
+    assert_eq!(way(founded(&[1]), &majority(&[1, 2, 3])), long);
+    assert_eq!(way(founded(&[1]), &majority(&[1, 2])), ["there", "settle"]);
     assert_eq!(way(founded(&[1, 2, 3]), &majority(&[1])), long);
 }
 
@@ -58,12 +60,13 @@ fn steps_that_lose_what_was_chosen_are_refused() {
     let refused = three.step(&Step::Phases(majority(&[1, 2, 4]))).unwrap_err();
     let text = "what was chosen would be lost: phase-1 quorum {n1, n4} and phase-2 quorum {n2, n3} \
                 have no node in common";
-    assert!(matches!(refused, StepError::Loses(_)), "{refused}");
-    assert_eq!(refused.to_string().split(':').next(), text.split(':').next());
-    // Step by step without a rescan is no better.
+    assert_eq!(refused.to_string(), text);
+    // Step by step without a rescan is no better: what was chosen may still rest on two of three.
     let four = three.step(&Step::Phases(majority(&[1, 2, 3, 4]))).unwrap();
-    let refused = four.step(&Step::Phases(majority(&[2, 3, 4]))).map(|it| it.epoch());
-    assert!(matches!(refused, Ok(2)), "2 of {{2, 3, 4}} meet 3 of 4 and 2 of {{1, 2, 3}}? {refused:?}");
+    let refused = four.step(&Step::Phases(majority(&[2, 3, 4]))).unwrap_err();
+    assert!(matches!(refused, StepError::Loses(_)), "{refused}");
+    let settled = four.step(&Step::Settle).unwrap();
+    assert!(settled.step(&Step::Phases(majority(&[2, 3, 4]))).is_ok());
 }
 
 #[test]
@@ -192,7 +195,19 @@ fn one_of_two_steps_is_taken() {
 /// in which a quorum of the new epoch chooses something.
 #[test]
 fn a_vote_of_an_earlier_epoch_does_not_undo_one_of_a_later() {
-    let mut hand = cluster();
+    assert_eq!(read_after_a_high_vote(None).as_deref(), Some("new"));
+    let planted = read_after_a_high_vote(Some(Bug::EpochsUnordered));
+    assert_eq!(planted.as_deref(), Some("old"), "the schedule shows the planted bug");
+}
+
+fn read_after_a_high_vote(bug: Option<Bug>) -> Option<String> {
+    let mut hand = Hand::with(FIVE, |id| {
+        let founders: &[u64] = if id <= 3 { &[1, 2, 3] } else { &[] };
+        match bug {
+            Some(bug) => config(id, founders).danger_plant(bug),
+            None => config(id, founders),
+        }
+    });
     hand.write(1, "k", "old");
     hand.settle();
     let vote = hand.nodes[&1].storage().registers[&Key::Data("k".into())].vote.clone().unwrap();
@@ -224,7 +239,7 @@ fn a_vote_of_an_earlier_epoch_does_not_undo_one_of_a_later() {
         hand.later(20);
     }
     hand.settle_among(&[2, 3, 4]);
-    assert_eq!(hand.value(4, read).as_deref(), Some("new"));
+    hand.value(4, read)
 }
 
 #[test]
