@@ -138,13 +138,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Any node may change any register; there is no leader.
     for id in [1, 2, 3, 1, 2, 3] {
-        cluster.ask(NodeId(id), change("count", Change::Custom))?;
+        let event = cluster.ask(NodeId(id), change("count", Change::Custom))?;
+        println!("n{id}: {event:?}");
     }
     let Event::Done { current, .. } = cluster.ask(NodeId(2), change("count", Change::Read))? else {
         return Err("a quorum is there".into());
     };
     let current = current.ok_or("it was written")?;
-    println!("the counter is {:?}, version {}", current.value, current.version);
+    println!(
+        "the counter is {:?}, version {}",
+        current.value, current.version
+    );
     assert_eq!(current.value, "6");
 
     // Who finds nothing there puts its name; the other is told whose it is.
@@ -167,7 +171,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let target = PaxosPhases::majority([1, 2, 4].map(NodeId))?;
     loop {
         let node = cluster.node(NodeId(1)).ok_or("no such node")?;
-        let configuration = node.machine.configuration().ok_or("it is one of the founders")?;
+        let configuration = node
+            .machine
+            .configuration()
+            .ok_or("it is one of the founders")?;
         let Some(step) = configuration.toward(&target)? else {
             break;
         };

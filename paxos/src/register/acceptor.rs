@@ -51,7 +51,9 @@ impl Node {
         if is_new && !self.has_room_for(&key) {
             return refused(key, Phase::One, ballot, Nack::Full);
         }
-        let held = vote.cloned().map_or(Held::Nothing(self.store.floor), Held::Vote);
+        let held = vote
+            .cloned()
+            .map_or(Held::Nothing(self.store.floor), Held::Vote);
         if is_new || ballot > promised {
             let key = key.clone();
             self.write(Record::Promise { key, ballot });

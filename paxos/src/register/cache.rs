@@ -61,7 +61,11 @@ impl Caches {
             self.of.remove(&oldest);
         }
         // From the start again when nothing is there: an idle node is like any other.
-        self.clock = if self.of.is_empty() { 0 } else { self.clock + 1 };
+        self.clock = if self.of.is_empty() {
+            0
+        } else {
+            self.clock + 1
+        };
         self.ages.insert(self.clock, key.clone());
         self.of.insert(key, (self.clock, cache));
     }

@@ -286,7 +286,11 @@ impl Encode for Record {
             Self::Known { peer, generation } => put!(out, 3, peer, generation),
             Self::Configuration(configuration) => put!(out, 4, configuration),
             Self::Promise { key, ballot } => put!(out, 5, key, ballot),
-            Self::Vote { key, vote, promised } => put!(out, 6, key, vote, promised),
+            Self::Vote {
+                key,
+                vote,
+                promised,
+            } => put!(out, 6, key, vote, promised),
             Self::Purge { key, floor } => put!(out, 7, key, floor),
             Self::Floor { floor } => put!(out, 8, floor),
         }

@@ -60,7 +60,9 @@ pub enum RestoreError {
     #[error("the storage holds records but not whose it is: its beginning is missing")]
     IdentityMissing,
     /// An acceptor that has promised a ballot of its own that it never reserved has lost records.
-    #[error("round {round} was used and is not among those reserved, up to {rounds}: records are missing")]
+    #[error(
+        "round {round} was used and is not among those reserved, up to {rounds}: records are missing"
+    )]
     RoundsMissing {
         /// A round of this node.
         round: u64,

@@ -187,7 +187,9 @@ impl Message {
                 Body::Purge { key, ballot } => *key != Key::Configuration && sane(ballot),
                 Body::Keys { after, keys, .. } => {
                     keys.windows(2).all(|pair| pair[0] < pair[1])
-                        && keys.first().is_none_or(|first| Some(first) > after.as_ref())
+                        && keys
+                            .first()
+                            .is_none_or(|first| Some(first) > after.as_ref())
                 }
                 Body::Configuration(configuration) => configuration.epoch() <= LAST_EPOCH,
                 Body::List { .. } | Body::Behind | Body::Stranger { .. } => true,
@@ -202,7 +204,8 @@ impl State {
         let before = match self.before {
             super::Before::Version(before) | super::Before::Nothing(before) => before,
         };
-        let made = self.version <= ballot && (self.version == Ballot::START || before <= self.version);
+        let made =
+            self.version <= ballot && (self.version == Ballot::START || before <= self.version);
         let unmade = self.version == Ballot::START && self.value.is_some();
         made && before <= ballot && !unmade
     }

@@ -4,9 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use synod_core::{
-    Envelope, FailStop, Generation, Ghost, Instant, LinkId, NodeId, Outbox, Ticket,
-};
+use synod_core::{Envelope, FailStop, Generation, Ghost, Instant, LinkId, NodeId, Outbox, Ticket};
 
 use crate::Ballot;
 use crate::register::message::{Body, Message};

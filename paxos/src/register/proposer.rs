@@ -21,6 +21,7 @@ use crate::register::types::State;
 use crate::register::{Configuration, Decision, Event, Key, Refusal, Version};
 
 mod answers;
+mod end;
 mod time;
 
 /// What the proposer has under way.
@@ -116,7 +117,13 @@ impl Proposer {
         let Some(configuration) = node.configuration().cloned() else {
             return self.park(node, key, job, conflicts);
         };
-        let Some(cache) = self.caches.take(&key) else {
+        // Everybody asks all acceptors, so its own knows best whether others have come by since: that
+        // saves a proposal which can only fail, and whose outcome would be in doubt.
+        let (promised, _) = node.store.view(&key);
+        let is_stale = |cache: &Cache| node.is_acceptor() && promised > cache.next;
+        let is_stale = |cache: &Cache| !planted!(node, OneRoundTripByOthers) && is_stale(cache);
+        let cache = self.caches.take(&key).filter(|cache| !is_stale(cache));
+        let Some(cache) = cache else {
             let ballot = node.next_ballot();
             return self.prepare(node, key, job, (ballot, 0), conflicts);
         };
@@ -270,7 +277,14 @@ impl Proposer {
         }
         let stage = Stage::Asking { base };
         let due = Instant::NEVER;
-        self.keep(key, Round { stage, due, ..round });
+        self.keep(
+            key,
+            Round {
+                stage,
+                due,
+                ..round
+            },
+        );
     }
 
     /// Whether this question is open.
@@ -325,7 +339,10 @@ impl Proposer {
         if let Some(Round {
             stage: Stage::Accept(proposal),
             ..
-        }) = self.slots.get_mut(&key).and_then(|slot| slot.round.as_mut())
+        }) = self
+            .slots
+            .get_mut(&key)
+            .and_then(|slot| slot.round.as_mut())
         {
             proposal.base = Some(base.clone());
         }
@@ -347,7 +364,14 @@ impl Proposer {
         };
         let due = node.now + node.config.timing.retry;
         let stage = Stage::Accept(proposal);
-        self.keep(key.clone(), Round { stage, due, ..round });
+        self.keep(
+            key.clone(),
+            Round {
+                stage,
+                due,
+                ..round
+            },
+        );
         self.send_round(node, &key);
     }
 
@@ -366,7 +390,10 @@ impl Proposer {
             promised: accepted,
         };
         let is_data = key != Key::Configuration;
-        match (&round.job.purpose, is_data && proposal.state.value.is_none()) {
+        match (
+            &round.job.purpose,
+            is_data && proposal.state.value.is_none(),
+        ) {
             (Purpose::Bury, _) => self.finished.push_back(Finished::Buried {
                 key: key.clone(),
                 proposal: Box::new(message),
@@ -377,65 +404,6 @@ impl Proposer {
         }
         let state = proposal.state;
         self.finish(node, key, round.job, proposal.telling, Some((state, cache)));
-    }
-
-    // The end.
-
-    /// Tells what has come of a job, now that `settled` is chosen.
-    fn finish(
-        &mut self,
-        node: &mut Node,
-        key: Key,
-        job: Job,
-        telling: Telling,
-        settled: Option<(State, Cache)>,
-    ) {
-        if let Some((state, cache)) = settled {
-            if key == Key::Configuration {
-                self.finished.push_back(Finished::Configured(state));
-            }
-            self.caches.put(key.clone(), cache);
-        }
-        match (telling, job.ticket()) {
-            (Telling::Done(made, current), Some(ticket)) => node.tell(Event::Done {
-                ticket,
-                made,
-                current,
-            }),
-            (Telling::Refused(why), Some(ticket)) => node.tell(Event::Refused { ticket, why }),
-            (Telling::Stepped, Some(ticket)) => {
-                self.finished.push_back(Finished::Stepped(ticket));
-            }
-            (Telling::Rewritten, _) => self.finished.push_back(Finished::Rewritten(key.clone())),
-            (Telling::Buried | Telling::Done(..) | Telling::Refused(_) | Telling::Stepped, _) => {}
-        }
-        self.close(node, key, &job);
-    }
-
-    /// Nobody can tell any more what has come of a job.
-    fn give_up(&mut self, node: &mut Node, key: Key, job: Job) {
-        if let Some(ticket) = job.ticket() {
-            node.tell(Event::Unknown { ticket });
-        }
-        self.close(node, key, &job);
-    }
-
-    /// A job has not happened.
-    fn refuse(&mut self, node: &mut Node, key: Key, job: Job, why: Refusal) {
-        match (&job.purpose, job.ticket()) {
-            (Purpose::Bury, _) => self.finished.push_back(Finished::NotBuried {
-                key: key.clone(),
-                again: true,
-            }),
-            (_, Some(ticket)) => node.tell(Event::Refused { ticket, why }),
-            (_, None) => {}
-        }
-        self.close(node, key, &job);
-    }
-
-    fn close(&mut self, node: &mut Node, key: Key, job: &Job) {
-        self.count -= usize::from(job.is_clients());
-        self.advance(node, key);
     }
 
     fn take_round(&mut self, key: &Key) -> Option<Round> {

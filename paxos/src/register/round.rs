@@ -181,12 +181,26 @@ impl Round {
         }
     }
 
+    /// Whether those who have answered a proposal have all refused, and others are to answer yet.
+    pub(crate) fn may_vanish(&self) -> bool {
+        match &self.stage {
+            Stage::Accept(proposal) => {
+                let tally = &proposal.tally;
+                tally.yes().is_empty() && tally.no() != tally.quorum().all()
+            }
+            Stage::Prepare(_) | Stage::Backoff | Stage::Asking { .. } => false,
+        }
+    }
+
     /// Notes that the proposal of this round may or may not take effect.
     pub(crate) fn doubt(&mut self) {
         if let Stage::Accept(proposal) = &self.stage {
             self.job.full |= proposal.full;
-            // Proposing once more what is there takes no effect.
-            if proposal.state.version == self.ballot {
+            let tally = &proposal.tally;
+            let is_refused_by_all = tally.no() == tally.quorum().all();
+            // Proposing once more what is there takes no effect, and neither does what everybody has
+            // refused: they have promised more than this ballot.
+            if proposal.state.version == self.ballot && !is_refused_by_all {
                 let value = proposal.state.value.clone();
                 self.job.doubt(self.ballot, value);
             }

@@ -196,10 +196,7 @@ impl Change {
     pub(crate) fn len(&self) -> usize {
         let condition = |when: &Condition| match when {
             Condition::Value(value) => value.len(),
-            Condition::Always
-            | Condition::Absent
-            | Condition::Present
-            | Condition::Version(_) => 0,
+            Condition::Always | Condition::Absent | Condition::Present | Condition::Version(_) => 0,
         };
         match self {
             Self::Write { value, when } => value.len().max(condition(when)),

@@ -35,44 +35,125 @@ fn configuration() -> Box<Configuration> {
 fn bodies() -> Vec<Body> {
     let (key, ballot) = (Key::Data("k".into()), ballot(10, 1));
     vec![
-        Body::Prepare { key: key.clone(), ballot, asked: 7 },
-        Body::Promised { key: key.clone(), ballot, asked: 7, held: Held::Vote(vote()) },
-        Body::Promised { key: Key::Configuration, ballot, asked: 0, held: Held::Nothing(ballot) },
+        Body::Prepare {
+            key: key.clone(),
+            ballot,
+            asked: 7,
+        },
+        Body::Promised {
+            key: key.clone(),
+            ballot,
+            asked: 7,
+            held: Held::Vote(vote()),
+        },
+        Body::Promised {
+            key: Key::Configuration,
+            ballot,
+            asked: 0,
+            held: Held::Nothing(ballot),
+        },
         Body::Accept(Box::new(Accept {
             key: key.clone(),
             ballot,
             state: state(),
             next: crate::hand::ballot(12, 1),
         })),
-        Body::Accepted { key: key.clone(), ballot },
-        Body::Refused { key: key.clone(), phase: Phase::One, ballot, why: Nack::Full },
-        Body::Refused { key: key.clone(), phase: Phase::Two, ballot, why: Nack::Promised(ballot) },
-        Body::Purge { key: key.clone(), ballot },
-        Body::Purged { key: key.clone(), ballot },
+        Body::Accepted {
+            key: key.clone(),
+            ballot,
+        },
+        Body::Refused {
+            key: key.clone(),
+            phase: Phase::One,
+            ballot,
+            why: Nack::Full,
+        },
+        Body::Refused {
+            key: key.clone(),
+            phase: Phase::Two,
+            ballot,
+            why: Nack::Promised(ballot),
+        },
+        Body::Purge {
+            key: key.clone(),
+            ballot,
+        },
+        Body::Purged {
+            key: key.clone(),
+            ballot,
+        },
         Body::List { after: None },
-        Body::Keys { after: Some(key.clone()), keys: vec![key], end: true },
+        Body::Keys {
+            after: Some(key.clone()),
+            keys: vec![key],
+            end: true,
+        },
         Body::Behind,
         Body::Configuration(configuration()),
-        Body::Stranger { known: Generation(5) },
+        Body::Stranger {
+            known: Generation(5),
+        },
     ]
 }
 
 fn records() -> Vec<Record> {
     let key = Key::Data("k".into());
     vec![
-        Record::Identity { node: NodeId(1), generation: Generation(2) },
+        Record::Identity {
+            node: NodeId(1),
+            generation: Generation(2),
+        },
         Record::Rounds { through: 1024 },
-        Record::Known { peer: NodeId(2), generation: Generation(3) },
+        Record::Known {
+            peer: NodeId(2),
+            generation: Generation(3),
+        },
         Record::Configuration(configuration()),
-        Record::Promise { key: key.clone(), ballot: ballot(2, 1) },
-        Record::Vote { key: key.clone(), vote: vote(), promised: ballot(10, 1) },
-        Record::Purge { key, floor: ballot(12, 1) },
-        Record::Floor { floor: ballot(14, 1) },
+        Record::Promise {
+            key: key.clone(),
+            ballot: ballot(2, 1),
+        },
+        Record::Vote {
+            key: key.clone(),
+            vote: vote(),
+            promised: ballot(10, 1),
+        },
+        Record::Purge {
+            key,
+            floor: ballot(12, 1),
+        },
+        Record::Floor {
+            floor: ballot(14, 1),
+        },
     ]
 }
 
-const BODIES: &[&str] = &["0102010000006b0a0000000000000001000000000000000700000000000000", "0202010000006b0a00000000000000010000000000000007000000000000000108000000000000000100000000000000030000000000000006000000000000000100000000000000010400000000000000020000000000000001020000006162", "02010a0000000000000001000000000000000000000000000000020a000000000000000100000000000000", "0302010000006b0a000000000000000100000000000000060000000000000001000000000000000104000000000000000200000000000000010200000061620c000000000000000100000000000000", "0402010000006b0a000000000000000100000000000000", "0502010000006b010a00000000000000010000000000000002", "0502010000006b020a000000000000000100000000000000010a000000000000000100000000000000", "0602010000006b0a000000000000000100000000000000", "0702010000006b0a000000000000000100000000000000", "0800", "090102010000006b0100000002010000006b01", "0a", "0b01000000000000000009000000010301010101000207090000000103010101010002070300000001000000000000000000000000000000020000000000000000000000000000000300000000000000000000000000000000000000", "0c0500000000000000"];
-const RECORDS: &[&str] = &["0101000000000000000200000000000000", "020004000000000000", "0302000000000000000300000000000000", "0401000000000000000009000000010301010101000207090000000103010101010002070300000001000000000000000000000000000000020000000000000000000000000000000300000000000000000000000000000000000000", "0502010000006b02000000000000000100000000000000", "0602010000006b080000000000000001000000000000000300000000000000060000000000000001000000000000000104000000000000000200000000000000010200000061620a000000000000000100000000000000", "0702010000006b0c000000000000000100000000000000", "080e000000000000000100000000000000"];
+const BODIES: &[&str] = &[
+    "0102010000006b0a0000000000000001000000000000000700000000000000",
+    "0202010000006b0a00000000000000010000000000000007000000000000000108000000000000000100000000000000030000000000000006000000000000000100000000000000010400000000000000020000000000000001020000006162",
+    "02010a0000000000000001000000000000000000000000000000020a000000000000000100000000000000",
+    "0302010000006b0a000000000000000100000000000000060000000000000001000000000000000104000000000000000200000000000000010200000061620c000000000000000100000000000000",
+    "0402010000006b0a000000000000000100000000000000",
+    "0502010000006b010a00000000000000010000000000000002",
+    "0502010000006b020a000000000000000100000000000000010a000000000000000100000000000000",
+    "0602010000006b0a000000000000000100000000000000",
+    "0702010000006b0a000000000000000100000000000000",
+    "0800",
+    "090102010000006b0100000002010000006b01",
+    "0a",
+    "0b01000000000000000009000000010301010101000207090000000103010101010002070300000001000000000000000000000000000000020000000000000000000000000000000300000000000000000000000000000000000000",
+    "0c0500000000000000",
+];
+const RECORDS: &[&str] = &[
+    "0101000000000000000200000000000000",
+    "020004000000000000",
+    "0302000000000000000300000000000000",
+    "0401000000000000000009000000010301010101000207090000000103010101010002070300000001000000000000000000000000000000020000000000000000000000000000000300000000000000000000000000000000000000",
+    "0502010000006b02000000000000000100000000000000",
+    "0602010000006b080000000000000001000000000000000300000000000000060000000000000001000000000000000104000000000000000200000000000000010200000061620a000000000000000100000000000000",
+    "0702010000006b0c000000000000000100000000000000",
+    "080e000000000000000100000000000000",
+];
 
 #[test]
 fn the_bytes_of_messages_are_these() {
@@ -82,7 +163,10 @@ fn the_bytes_of_messages_are_these() {
 
 #[test]
 fn the_bytes_of_records_are_these() {
-    let found: Vec<String> = records().iter().map(|record| hex(&record.to_bytes())).collect();
+    let found: Vec<String> = records()
+        .iter()
+        .map(|record| hex(&record.to_bytes()))
+        .collect();
     assert_eq!(found, RECORDS, "format version 1");
 }
 
@@ -91,11 +175,18 @@ fn everything_reads_back_and_nothing_else_does() {
     for body in bodies() {
         for epoch in [None, Some(4)] {
             let generation = Generation(9);
-            let message = Message { generation, epoch, body: body.clone() };
+            let message = Message {
+                generation,
+                epoch,
+                body: body.clone(),
+            };
             let bytes = message.to_bytes();
             assert_eq!(Message::decode_all(bytes.clone()).as_ref(), Ok(&message));
             for len in 0..bytes.len() {
-                assert!(Message::decode_all(bytes.slice(..len)).is_err(), "{body:?} cut at {len}");
+                assert!(
+                    Message::decode_all(bytes.slice(..len)).is_err(),
+                    "{body:?} cut at {len}"
+                );
             }
         }
     }

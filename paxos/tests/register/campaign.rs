@@ -45,7 +45,13 @@ fn storm(steps: bool, count: u64) -> Seen {
         all.messages += seen.messages;
     }
     println!("{count} seeds, steps {steps}: {all:?}");
-    let met = [all.done, all.refused, all.unknown, all.mismatched, all.asked];
+    let met = [
+        all.done,
+        all.refused,
+        all.unknown,
+        all.mismatched,
+        all.asked,
+    ];
     assert!(met.iter().all(|count| *count > 0), "{all:?}");
     let met = [all.purged, all.crashed];
     assert!(met.iter().all(|count| *count > 0), "{all:?}");
@@ -84,7 +90,9 @@ fn find(bug: Bug, steps: bool, count: u64) -> Option<(u64, String)> {
 fn planted_bugs_are_found() {
     let mut missed = Vec::new();
     // That of the order of epochs shows in one of some thousand seeds: `steps.rs` plays its schedule.
-    let drawn = Bug::ALL.into_iter().filter(|bug| *bug != Bug::EpochsUnordered);
+    let drawn = Bug::ALL
+        .into_iter()
+        .filter(|bug| *bug != Bug::EpochsUnordered);
     for bug in drawn {
         let steps = matches!(bug, Bug::SettleWithoutRescan | Bug::EpochIgnored);
         match find(bug, steps, 500) {

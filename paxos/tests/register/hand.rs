@@ -106,7 +106,9 @@ impl Hand {
 
     pub(crate) fn change(&mut self, id: u64, key: &'static str, change: Change) -> Ticket {
         let key = Bytes::from_static(key.as_bytes());
-        self.call(id, Command::Change { key, change }).unwrap().unwrap()
+        self.call(id, Command::Change { key, change })
+            .unwrap()
+            .unwrap()
     }
 
     pub(crate) fn write(&mut self, id: u64, key: &'static str, value: &'static str) -> Ticket {
@@ -149,7 +151,8 @@ impl Hand {
     /// As `settle`, between these nodes only; everything else is lost.
     pub(crate) fn settle_among(&mut self, ids: &[u64]) {
         loop {
-            let inside = |it: &Envelope<Message>| ids.contains(&it.from.0) && ids.contains(&it.to.0);
+            let inside =
+                |it: &Envelope<Message>| ids.contains(&it.from.0) && ids.contains(&it.to.0);
             if self.deliver(inside) == 0 {
                 self.mail.clear();
                 return;
@@ -208,9 +211,10 @@ impl Hand {
 
     /// A message to a node, as if `from` had sent it.
     pub(crate) fn forge(&mut self, from: u64, to: u64, body: Body) -> Vec<Body> {
-        let generation = self.nodes.get(&from).map_or(Generation(from), |node| {
-            node.storage().identity.unwrap().1
-        });
+        let generation = self
+            .nodes
+            .get(&from)
+            .map_or(Generation(from), |node| node.storage().identity.unwrap().1);
         let epoch = self.nodes[&to].configuration().map(|it| it.epoch());
         let message = Message {
             generation,

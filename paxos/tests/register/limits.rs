@@ -1,12 +1,12 @@
 //! Everything that others can fill has an end.
 
 use bytes::Bytes;
+use std::time::Duration;
 use synod_core::{Machine, NodeId};
 use synod_paxos::register::{
     CasPaxos, Change, Command, Condition, Config, ConfigError, Event, Refusal, Rejection,
     RestoreError, Restored,
 };
-use std::time::Duration;
 
 use crate::hand::{Hand, config, write};
 
@@ -14,7 +14,9 @@ const ABC: &[u64] = &[1, 2, 3];
 
 #[test]
 fn long_keys_and_values_are_given_back() {
-    let mut hand = Hand::with(ABC, |id| config(id, ABC).max_key_bytes(4).max_value_bytes(3));
+    let mut hand = Hand::with(ABC, |id| {
+        config(id, ABC).max_key_bytes(4).max_value_bytes(3)
+    });
     let command = |key: &'static str, value| Command::Change {
         key: Bytes::from_static(key.as_bytes()),
         change: write(value, Condition::Always),
@@ -38,10 +40,30 @@ fn too_many_changes_are_given_back() {
         change: change.clone(),
     };
     let why = hand.call(1, read("k")).unwrap_err().why;
-    assert!(matches!(why, Rejection::Busy { count: 2, limit: 2, .. }), "{why}");
+    assert!(
+        matches!(
+            why,
+            Rejection::Busy {
+                count: 2,
+                limit: 2,
+                ..
+            }
+        ),
+        "{why}"
+    );
     hand.read(1, "l");
     let why = hand.call(1, read("m")).unwrap_err().why;
-    assert!(matches!(why, Rejection::Busy { count: 3, limit: 3, .. }), "{why}");
+    assert!(
+        matches!(
+            why,
+            Rejection::Busy {
+                count: 3,
+                limit: 3,
+                ..
+            }
+        ),
+        "{why}"
+    );
     hand.settle();
     assert!(hand.call(1, read("m")).is_ok(), "they end");
 }
@@ -54,7 +76,10 @@ fn full_acceptors_refuse_what_is_new_and_take_what_is_not() {
     let ticket = hand.write(1, "l", "b");
     hand.pass(100);
     let why = Refusal::Full;
-    assert_eq!(hand.outcome(1, ticket), Some(&Event::Refused { ticket, why }));
+    assert_eq!(
+        hand.outcome(1, ticket),
+        Some(&Event::Refused { ticket, why })
+    );
     let ticket = hand.write(1, "k", "c");
     hand.pass(100);
     assert_eq!(hand.value(1, ticket).as_deref(), Some("c"));
@@ -69,7 +94,10 @@ fn a_longer_value_that_does_not_fit_is_refused_and_the_old_one_stays() {
     let ticket = hand.write(1, "k", "toolong!");
     hand.pass(1000);
     let why = Refusal::Full;
-    assert_eq!(hand.outcome(1, ticket), Some(&Event::Refused { ticket, why }));
+    assert_eq!(
+        hand.outcome(1, ticket),
+        Some(&Event::Refused { ticket, why })
+    );
     let ticket = hand.read(2, "k");
     hand.pass(100);
     assert_eq!(hand.value(2, ticket).as_deref(), Some("short"));
@@ -88,7 +116,11 @@ fn promises_for_nothing_are_folded() {
     }
     let storage = hand.nodes[&1].storage();
     assert!(storage.registers.len() <= 4);
-    assert_eq!(storage.floor, crate::hand::ballot(10, 2), "and what was promised still is");
+    assert_eq!(
+        storage.floor,
+        crate::hand::ballot(10, 2),
+        "and what was promised still is"
+    );
 }
 
 #[test]
@@ -122,7 +154,10 @@ fn settings_are_checked() {
     assert_eq!(zero.to_string(), "max_registers (0) must be at least 1");
     let ms = Duration::from_millis;
     let order = config(1, ABC).backoff(ms(5)..=ms(5)).build().unwrap_err();
-    assert_eq!(order.to_string(), "backoff start (5ms) must be less than backoff end (5ms)");
+    assert_eq!(
+        order.to_string(),
+        "backoff start (5ms) must be less than backoff end (5ms)"
+    );
     let fit = config(1, ABC).max_bytes(1).build().unwrap_err();
     assert!(matches!(fit, ConfigError::DoesNotFit { .. }));
     let twice = config(1, &[1, 1]).build().unwrap_err();
@@ -139,7 +174,10 @@ fn a_storage_that_cannot_be_this_nodes_is_refused() {
         let config = Config::builder(NodeId(id)).build().unwrap();
         CasPaxos::new(config, disk, hand.now).unwrap_err()
     };
-    assert!(matches!(start(2, disk.clone()), RestoreError::OtherNode { .. }));
+    assert!(matches!(
+        start(2, disk.clone()),
+        RestoreError::OtherNode { .. }
+    ));
     let headless = Restored {
         identity: None,
         ..disk.clone()

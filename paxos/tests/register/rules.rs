@@ -51,7 +51,10 @@ fn an_acceptor_promises_what_is_above_all_it_knows() {
     let mut hand = Hand::new(ABC);
     let promised = |answers: &[Body]| matches!(answers, [Body::Promised { .. }]);
     assert!(promised(&hand.forge(2, 1, prepare(4, 2))));
-    assert!(promised(&hand.forge(2, 1, prepare(4, 2))), "an answer can get lost");
+    assert!(
+        promised(&hand.forge(2, 1, prepare(4, 2))),
+        "an answer can get lost"
+    );
     let nack = |above| {
         move |answers: &[Body]| {
             matches!(answers, [Body::Refused { phase: Phase::One, why: Nack::Promised(it), .. }]
@@ -59,10 +62,22 @@ fn an_acceptor_promises_what_is_above_all_it_knows() {
         }
     };
     assert!(nack(ballot(4, 2))(&hand.forge(3, 1, prepare(2, 3))));
-    assert!(matches!(&hand.forge(2, 1, accept(4, 2, 8, "a"))[..], [Body::Accepted { .. }]));
-    assert!(nack(ballot(8, 2))(&hand.forge(3, 1, prepare(6, 3))), "next is promised");
-    assert!(nack(ballot(8, 2))(&hand.forge(2, 1, prepare(4, 2))), "not at what it has accepted");
-    assert!(promised(&hand.forge(2, 1, prepare(8, 2))), "its owner may prepare it");
+    assert!(matches!(
+        &hand.forge(2, 1, accept(4, 2, 8, "a"))[..],
+        [Body::Accepted { .. }]
+    ));
+    assert!(
+        nack(ballot(8, 2))(&hand.forge(3, 1, prepare(6, 3))),
+        "next is promised"
+    );
+    assert!(
+        nack(ballot(8, 2))(&hand.forge(2, 1, prepare(4, 2))),
+        "not at what it has accepted"
+    );
+    assert!(
+        promised(&hand.forge(2, 1, prepare(8, 2))),
+        "its owner may prepare it"
+    );
     assert!(promised(&hand.forge(3, 1, prepare(8, 3))));
 }
 
@@ -72,15 +87,34 @@ fn an_acceptor_accepts_what_it_has_not_promised_away() {
     let accepted = |answers: &[Body]| matches!(answers, [Body::Accepted { .. }]);
     hand.forge(3, 1, prepare(6, 3));
     let answers = hand.forge(2, 1, accept(4, 2, 8, "a"));
-    let [Body::Refused { phase: Phase::Two, why: Nack::Promised(above), .. }] = &answers[..] else {
+    let [
+        Body::Refused {
+            phase: Phase::Two,
+            why: Nack::Promised(above),
+            ..
+        },
+    ] = &answers[..]
+    else {
         panic!("{answers:?}");
     };
     assert_eq!(*above, ballot(6, 3));
     assert!(accepted(&hand.forge(3, 1, accept(6, 3, 10, "b"))));
-    assert!(accepted(&hand.forge(3, 1, accept(6, 3, 10, "b"))), "an answer can get lost");
-    assert!(hand.forge(3, 1, accept(6, 3, 10, "c")).is_empty(), "one ballot, one proposal");
-    assert!(!accepted(&hand.forge(2, 1, accept(8, 2, 12, "d"))), "10 is promised");
-    assert!(accepted(&hand.forge(2, 1, accept(12, 2, 14, "e"))), "without phase 1, if it is above");
+    assert!(
+        accepted(&hand.forge(3, 1, accept(6, 3, 10, "b"))),
+        "an answer can get lost"
+    );
+    assert!(
+        hand.forge(3, 1, accept(6, 3, 10, "c")).is_empty(),
+        "one ballot, one proposal"
+    );
+    assert!(
+        !accepted(&hand.forge(2, 1, accept(8, 2, 12, "d"))),
+        "10 is promised"
+    );
+    assert!(
+        accepted(&hand.forge(2, 1, accept(12, 2, 14, "e"))),
+        "without phase 1, if it is above"
+    );
 }
 
 #[test]
@@ -133,7 +167,11 @@ fn a_read_of_a_stable_proposer_takes_one_round_trip_and_no_write() {
         assert_eq!((hand.sent - sent, hand.written - written), (4, 0));
     }
     hand.write(1, "k", "b");
-    assert_eq!(hand.settle(), 2, "and the next change is as quick as before");
+    assert_eq!(
+        hand.settle(),
+        2,
+        "and the next change is as quick as before"
+    );
 }
 
 #[test]
@@ -153,7 +191,10 @@ fn a_read_of_another_takes_one_round_trip_if_a_quorum_agrees() {
         register.vote.as_ref().unwrap().ballot
     });
     let ballots: Vec<_> = ballots.collect();
-    assert!(ballots.iter().all(|it| it.proposer == NodeId(1)), "no read has proposed anything");
+    assert!(
+        ballots.iter().all(|it| it.proposer == NodeId(1)),
+        "no read has proposed anything"
+    );
 }
 
 /// Those who accept in a flexible system need not be a quorum of phase 1.
@@ -175,11 +216,17 @@ fn a_next_ballot_counts_only_once_a_phase_1_quorum_has_promised_it() {
     hand.mail.retain(|it| it.from == NodeId(2));
     hand.settle();
     hand.write(1, "k", "b");
-    assert!(hand.mail.iter().all(|it| is_prepare(&it.message.body)), "phase 1 is not done");
+    assert!(
+        hand.mail.iter().all(|it| is_prepare(&it.message.body)),
+        "phase 1 is not done"
+    );
     hand.settle();
     // All have accepted by now, late ones included.
     hand.write(1, "k", "c");
-    assert!(hand.mail.iter().all(|it| is_accept(&it.message.body)), "phase 1 is done");
+    assert!(
+        hand.mail.iter().all(|it| is_accept(&it.message.body)),
+        "phase 1 is done"
+    );
 }
 
 // Outcomes.
@@ -194,7 +241,10 @@ fn an_unknown_outcome_burns_the_ballot_and_drops_the_cache() {
     let burnt = hand.mail[0].message.body.clone();
     hand.mail.clear();
     hand.later(3000);
-    assert_eq!(hand.outcome(1, lost), Some(&Event::Unknown { ticket: lost }));
+    assert_eq!(
+        hand.outcome(1, lost),
+        Some(&Event::Unknown { ticket: lost })
+    );
     hand.mail.clear();
     hand.write(1, "k", "c");
     let (Body::Accept(burnt), Body::Prepare { ballot, .. }) = (burnt, &hand.mail[0].message.body)
@@ -226,7 +276,11 @@ fn a_change_is_made_once_whatever_becomes_of_its_proposals() {
         let seen = if taken_up { "b" } else { "a" };
         assert_eq!(hand.value(2, read).as_deref(), Some(seen));
         hand.pass(500);
-        assert_eq!(hand.value(1, ticket).as_deref(), Some("b"), "taken up: {taken_up}");
+        assert_eq!(
+            hand.value(1, ticket).as_deref(),
+            Some("b"),
+            "taken up: {taken_up}"
+        );
     }
 }
 
@@ -256,8 +310,14 @@ fn a_read_that_finds_nothing_fences_the_minority() {
     hand.settle_among(&[1, 3]);
     let late = hand.value(3, read);
     // The write is still under way, so it may happen, but after the first read, as a change of its own.
-    let version = hand.nodes[&3].storage().registers[&key()].vote.clone().unwrap();
-    assert!(late.is_none() || version.state.version > ballot(4, 2), "{late:?} {version:?}");
+    let version = hand.nodes[&3].storage().registers[&key()]
+        .vote
+        .clone()
+        .unwrap();
+    assert!(
+        late.is_none() || version.state.version > ballot(4, 2),
+        "{late:?} {version:?}"
+    );
     hand.pass(3000);
     assert!(hand.outcome(1, ticket).is_some());
 }
@@ -294,17 +354,29 @@ fn conditions_are_checked_and_told() {
     let ticket = hand.change(1, "k", write("a", Condition::Present));
     hand.pass(20);
     let none = Refusal::Condition { current: None };
-    assert_eq!(hand.outcome(1, ticket), Some(&Event::Refused { ticket, why: none }));
+    assert_eq!(
+        hand.outcome(1, ticket),
+        Some(&Event::Refused { ticket, why: none })
+    );
     let ticket = hand.change(1, "k", write("a", Condition::Absent));
     hand.pass(20);
-    let Some(Event::Done { current: Some(current), .. }) = hand.outcome(1, ticket).cloned() else {
+    let Some(Event::Done {
+        current: Some(current),
+        ..
+    }) = hand.outcome(1, ticket).cloned()
+    else {
         panic!("it was absent");
     };
     let stale = Condition::Version(Version(ballot(1, 1)));
     let ticket = hand.change(1, "k", write("b", stale));
     hand.pass(20);
-    let why = Refusal::Condition { current: Some(current.clone()) };
-    assert_eq!(hand.outcome(1, ticket), Some(&Event::Refused { ticket, why }));
+    let why = Refusal::Condition {
+        current: Some(current.clone()),
+    };
+    assert_eq!(
+        hand.outcome(1, ticket),
+        Some(&Event::Refused { ticket, why })
+    );
     let ticket = hand.change(1, "k", write("b", Condition::Version(current.version)));
     hand.pass(20);
     assert_eq!(hand.value(1, ticket).as_deref(), Some("b"));
@@ -316,10 +388,14 @@ fn the_application_computes_and_a_late_answer_is_refused() {
     let ticket = hand.change(1, "k", Change::Custom);
     hand.settle();
     let asked = hand.events.iter().find_map(|(_, event)| match event {
-        Event::Ask { ballot, current, .. } => Some((*ballot, current.clone())),
+        Event::Ask {
+            ballot, current, ..
+        } => Some((*ballot, current.clone())),
         _ => None,
     });
-    let (asked, None) = asked.unwrap() else { panic!("nothing is there") };
+    let (asked, None) = asked.unwrap() else {
+        panic!("nothing is there")
+    };
     let decide = |ballot| Command::Decide {
         ticket,
         ballot,
@@ -327,7 +403,13 @@ fn the_application_computes_and_a_late_answer_is_refused() {
     };
     let refused = hand.call(1, decide(ballot(400, 1))).unwrap_err();
     let other = ballot(400, 1);
-    assert_eq!(refused.why, Rejection::Late { ticket, ballot: other });
+    assert_eq!(
+        refused.why,
+        Rejection::Late {
+            ticket,
+            ballot: other
+        }
+    );
     hand.call(1, decide(asked)).unwrap();
     hand.settle();
     assert_eq!(hand.value(1, ticket).as_deref(), Some("x"));
@@ -336,7 +418,10 @@ fn the_application_computes_and_a_late_answer_is_refused() {
     let ticket = hand.change(1, "k", Change::Custom);
     hand.pass(3000);
     let why = Refusal::TimedOut;
-    assert_eq!(hand.outcome(1, ticket), Some(&Event::Refused { ticket, why }));
+    assert_eq!(
+        hand.outcome(1, ticket),
+        Some(&Event::Refused { ticket, why })
+    );
 }
 
 // Deletion.
@@ -352,14 +437,22 @@ fn a_deleted_register_leaves_every_disk_and_its_versions_go_on() {
     hand.settle();
     assert_eq!(hand.value(1, ticket), None);
     hand.pass(1500);
-    assert!(hand.events.iter().any(|(_, event)| matches!(event, Event::Purged { .. })));
+    assert!(
+        hand.events
+            .iter()
+            .any(|(_, event)| matches!(event, Event::Purged { .. }))
+    );
     for node in hand.nodes.values() {
         assert!(node.storage().registers.is_empty(), "nothing is left");
         assert!(node.storage().floor >= before, "but what was promised is");
     }
     let ticket = hand.change(2, "k", write("b", Condition::Absent));
     hand.pass(100);
-    let Some(Event::Done { current: Some(current), .. }) = hand.outcome(2, ticket) else {
+    let Some(Event::Done {
+        current: Some(current),
+        ..
+    }) = hand.outcome(2, ticket)
+    else {
         panic!("it is absent");
     };
     assert!(current.version.0 > before, "no version comes twice");
@@ -376,7 +469,11 @@ fn a_late_proposal_revives_nothing() {
     let when = Condition::Always;
     hand.change(1, "k", Change::Delete { when });
     hand.pass(5000);
-    assert!(hand.nodes.values().all(|node| node.storage().registers.is_empty()));
+    assert!(
+        hand.nodes
+            .values()
+            .all(|node| node.storage().registers.is_empty())
+    );
     for envelope in late {
         hand.step(envelope);
     }
@@ -401,10 +498,17 @@ fn a_tombstone_stays_until_every_acceptor_has_it() {
     }
     for id in [1, 2] {
         let register = &hand.nodes[&id].storage().registers[&key()];
-        assert!(register.vote.as_ref().unwrap().state.value.is_none(), "n{id}");
+        assert!(
+            register.vote.as_ref().unwrap().state.value.is_none(),
+            "n{id}"
+        );
     }
     hand.pass(8000);
-    assert!(hand.nodes.values().all(|node| node.storage().registers.is_empty()));
+    assert!(
+        hand.nodes
+            .values()
+            .all(|node| node.storage().registers.is_empty())
+    );
 }
 
 #[test]
@@ -416,16 +520,30 @@ fn a_purge_goes_on_after_a_crash() {
     hand.settle();
     hand.start(1, config(1, ABC).seed(100));
     hand.pass(3000);
-    assert!(hand.nodes.values().all(|node| node.storage().registers.is_empty()));
+    assert!(
+        hand.nodes
+            .values()
+            .all(|node| node.storage().registers.is_empty())
+    );
     // And when the one who did it stays away, another can be told.
     hand.write(1, "k", "a");
-    hand.change(1, "k", Change::Delete { when: Condition::Always });
+    hand.change(
+        1,
+        "k",
+        Change::Delete {
+            when: Condition::Always,
+        },
+    );
     hand.settle();
     let one = hand.nodes.remove(&1).unwrap();
     hand.call(2, Command::Collect).unwrap();
     hand.nodes.insert(1, one);
     hand.pass(3000);
-    assert!(hand.nodes.values().all(|node| node.storage().registers.is_empty()));
+    assert!(
+        hand.nodes
+            .values()
+            .all(|node| node.storage().registers.is_empty())
+    );
 }
 
 // Starts.
@@ -457,8 +575,16 @@ fn a_node_that_has_lost_its_disk_is_turned_away_and_stops() {
     hand.start(3, config(3, ABC).seed(77));
     let ticket = hand.write(3, "k", "b");
     hand.pass(3000);
-    assert!(hand.events.iter().any(|(id, it)| *id == 1 && matches!(it, Event::Amnesia { .. })));
-    assert!(hand.events.iter().any(|(id, it)| *id == 3 && matches!(it, Event::Stopped(_))));
+    assert!(
+        hand.events
+            .iter()
+            .any(|(id, it)| *id == 1 && matches!(it, Event::Amnesia { .. }))
+    );
+    assert!(
+        hand.events
+            .iter()
+            .any(|(id, it)| *id == 3 && matches!(it, Event::Stopped(_)))
+    );
     assert!(!matches!(hand.outcome(3, ticket), Some(Event::Done { .. })));
     assert_eq!(hand.nodes[&3].deadline(), None);
     // The others go on.
@@ -473,13 +599,83 @@ fn what_was_held_before_is_told_by_its_vote() {
     hand.write(1, "k", "a");
     hand.settle();
     let answers = hand.forge(2, 1, prepare(2000, 2));
-    let [Body::Promised { held: Held::Vote(vote), .. }] = &answers[..] else {
+    let [
+        Body::Promised {
+            held: Held::Vote(vote),
+            ..
+        },
+    ] = &answers[..]
+    else {
         panic!("{answers:?}");
     };
     assert_eq!(vote.state.value.as_deref(), Some(&b"a"[..]));
     let answers = hand.forge(2, 1, Body::List { after: None });
-    let [Body::Keys { keys, end: true, .. }] = &answers[..] else {
+    let [
+        Body::Keys {
+            keys, end: true, ..
+        },
+    ] = &answers[..]
+    else {
         panic!("{answers:?}");
     };
     assert_eq!(keys, &[key()]);
+}
+
+/// Nodes that take turns hinder each other, but nobody is left in doubt.
+#[test]
+fn proposers_that_take_turns_know_what_they_have_done() {
+    let mut hand = Hand::new(ABC);
+    for turn in 0..12 {
+        let ticket = hand.write(1 + turn % 3, "k", "x");
+        hand.pass(100);
+        let outcome = hand.outcome(1 + turn % 3, ticket);
+        assert!(matches!(outcome, Some(Event::Done { .. })), "{outcome:?}");
+    }
+}
+
+/// What everybody has refused has not happened, and is made again. A node that only proposes has no
+/// acceptor of its own to tell it that its cache is stale.
+#[test]
+fn a_proposal_that_all_refuse_leaves_no_doubt() {
+    let ids = &[1, 2, 3, 4];
+    let mut hand = Hand::with(ids, |id| config(id, ABC));
+    hand.write(4, "k", "a");
+    hand.settle();
+    for value in ["b", "c"] {
+        hand.write(1, "k", value);
+        hand.pass(50);
+    }
+    let ticket = hand.write(4, "k", "d");
+    assert!(hand.mail.iter().all(|it| is_accept(&it.message.body)));
+    hand.pass(500);
+    assert_eq!(hand.value(4, ticket).as_deref(), Some("d"));
+}
+
+/// Nobody can tell any more whether the others have made theirs from it.
+#[test]
+fn a_stale_proposal_that_one_has_accepted_stays_in_doubt() {
+    let mut hand = Hand::new(ABC);
+    hand.write(1, "k", "a");
+    hand.settle();
+    // Two more versions, of which the first hears nothing.
+    for (id, value) in [(2, "b"), (3, "c")] {
+        hand.write(id, "k", value);
+        for _ in 0..5 {
+            hand.settle_among(&[2, 3]);
+            hand.later(20);
+        }
+        hand.settle_among(&[2, 3]);
+    }
+    let ticket = hand.write(1, "k", "d");
+    assert!(
+        hand.mail.iter().any(|it| is_accept(&it.message.body)),
+        "it does not know better"
+    );
+    hand.pass(500);
+    let outcome = hand.outcome(1, ticket);
+    // Its own acceptor has accepted it: others may have seen that.
+    assert_eq!(outcome, Some(&Event::Unknown { ticket }));
+    let ticket = hand.read(2, "k");
+    hand.pass(500);
+    assert_eq!(hand.value(2, ticket).as_deref(), Some("c"));
 }

@@ -1,12 +1,12 @@
 //! Steps of the configuration.
 
 use synod_core::NodeId;
+use synod_paxos::register::Change;
+use synod_paxos::register::planted::Bug;
 use synod_paxos::register::{
     Accept, Before, Body, Command, Condition, Configuration, Event, Key, Rejection, State, Step,
     StepError,
 };
-use synod_paxos::register::Change;
-use synod_paxos::register::planted::Bug;
 use synod_quorum::PaxosPhases;
 
 use crate::hand::{Hand, ballot, config};
@@ -41,9 +41,18 @@ fn odd_to_even_goes_by_a_rescan_and_even_to_odd_does_not() {
     let long = ["between", "settle", "there", "settle"];
     // Three of four meet two of three: there is no need of a step between (§2.3.1 takes one, because
     // old and new proposers are at work at the same time).
-    assert_eq!(way(founded(&[1, 2, 3]), &majority(&[1, 2, 3, 4])), ["there", "settle"]);
-    assert_eq!(way(founded(&[1, 2, 3, 4]), &majority(&[1, 2, 3, 4, 5])), ["there", "settle"]);
-    assert_eq!(way(founded(&[1, 2, 3, 4]), &majority(&[1, 2, 3])), ["there", "settle"]);
+    assert_eq!(
+        way(founded(&[1, 2, 3]), &majority(&[1, 2, 3, 4])),
+        ["there", "settle"]
+    );
+    assert_eq!(
+        way(founded(&[1, 2, 3, 4]), &majority(&[1, 2, 3, 4, 5])),
+        ["there", "settle"]
+    );
+    assert_eq!(
+        way(founded(&[1, 2, 3, 4]), &majority(&[1, 2, 3])),
+        ["there", "settle"]
+    );
     // A replacement, and two nodes at once.
     assert_eq!(way(founded(&[1, 2, 3]), &majority(&[1, 2, 4])), long);
     assert_eq!(way(founded(&[1, 2, 3]), &majority(&[4, 5, 6])), long);
@@ -73,12 +82,22 @@ fn steps_that_lose_what_was_chosen_are_refused() {
 fn a_node_comes_back_only_when_nothing_rests_on_what_it_held() {
     let four = founded(&[1, 2, 3, 4]);
     let three = four.step(&Step::Phases(majority(&[1, 2, 3]))).unwrap();
-    let refused = three.step(&Step::Phases(majority(&[1, 2, 3, 4]))).unwrap_err();
+    let refused = three
+        .step(&Step::Phases(majority(&[1, 2, 3, 4])))
+        .unwrap_err();
     assert_eq!(refused, StepError::TooEarly { node: NodeId(4) });
     let settled = three.step(&Step::Settle).unwrap();
-    let back = settled.step(&Step::Phases(majority(&[1, 2, 3, 4]))).unwrap();
-    assert_eq!((back.member_since(NodeId(4)), back.member_since(NodeId(1))), (Some(3), Some(0)));
-    assert_eq!(founded(&[1]).step(&Step::Settle).unwrap_err(), StepError::Nothing);
+    let back = settled
+        .step(&Step::Phases(majority(&[1, 2, 3, 4])))
+        .unwrap();
+    assert_eq!(
+        (back.member_since(NodeId(4)), back.member_since(NodeId(1))),
+        (Some(3), Some(0))
+    );
+    assert_eq!(
+        founded(&[1]).step(&Step::Settle).unwrap_err(),
+        StepError::Nothing
+    );
 }
 
 const FIVE: &[u64] = &[1, 2, 3, 4, 5];
@@ -102,7 +121,10 @@ fn walk(hand: &mut Hand, at: u64, to: &[u64]) {
         let ticket = hand.call(at, Command::Configure(step)).unwrap().unwrap();
         hand.pass(300);
         let outcome = hand.outcome(at, ticket);
-        assert!(matches!(outcome, Some(Event::Stepped { .. })), "{outcome:?}");
+        assert!(
+            matches!(outcome, Some(Event::Stepped { .. })),
+            "{outcome:?}"
+        );
     }
     panic!("the way to {to:?} has no end");
 }
@@ -114,14 +136,24 @@ fn every_acceptor_is_replaced_and_nothing_is_lost() {
         hand.write(1, key, "kept");
         hand.settle();
     }
-    assert_eq!(hand.call(4, Command::Collect).unwrap_err().why, Rejection::NoConfiguration);
+    assert_eq!(
+        hand.call(4, Command::Collect).unwrap_err().why,
+        Rejection::NoConfiguration
+    );
     walk(&mut hand, 1, &[1, 2, 4]);
     walk(&mut hand, 1, &[1, 4, 5]);
     walk(&mut hand, 4, &[4, 5]);
     for id in [1, 2, 3] {
-        assert!(hand.nodes[&id].storage().registers.is_empty(), "n{id} is no acceptor any more");
+        assert!(
+            hand.nodes[&id].storage().registers.is_empty(),
+            "n{id} is no acceptor any more"
+        );
     }
-    assert!(hand.events.iter().any(|(_, it)| matches!(it, Event::Settling { registers: 4, .. })));
+    assert!(
+        hand.events
+            .iter()
+            .any(|(_, it)| matches!(it, Event::Settling { registers: 4, .. }))
+    );
     for (id, key) in [(4, "a"), (5, "b"), (1, "c")] {
         let read = hand.read(id, key);
         hand.pass(200);
@@ -161,13 +193,26 @@ fn a_node_that_comes_back_is_empty() {
     let when = Condition::Always;
     hand.change(1, "k", Change::Delete { when });
     hand.pass(3000);
-    assert!(!hand.nodes[&1].storage().registers.contains_key(&Key::Data("k".into())));
+    assert!(
+        !hand.nodes[&1]
+            .storage()
+            .registers
+            .contains_key(&Key::Data("k".into()))
+    );
     all(&mut hand, &[1, 2, 3, 4]);
     hand.nodes.insert(3, lost);
-    assert!(hand.nodes[&3].storage().registers.contains_key(&Key::Data("k".into())));
+    assert!(
+        hand.nodes[&3]
+            .storage()
+            .registers
+            .contains_key(&Key::Data("k".into()))
+    );
     let read = hand.read(3, "k");
     hand.pass(3000);
-    assert!(matches!(hand.outcome(3, read), Some(Event::Done { current: None, .. })));
+    assert!(matches!(
+        hand.outcome(3, read),
+        Some(Event::Done { current: None, .. })
+    ));
     // By another way as well.
     let read = hand.read(2, "k");
     hand.pass(500);
@@ -185,9 +230,14 @@ fn one_of_two_steps_is_taken() {
     assert!(matches!(busy, Rejection::Busy { .. }));
     hand.pass(1000);
     let outcomes = [hand.outcome(1, one), hand.outcome(2, two)];
-    let taken = outcomes.iter().filter(|it| matches!(it, Some(Event::Stepped { .. })));
+    let taken = outcomes
+        .iter()
+        .filter(|it| matches!(it, Some(Event::Stepped { .. })));
     assert_eq!(taken.count(), 1, "{outcomes:?}");
-    let epochs = hand.nodes.values().filter_map(|node| Some(node.configuration()?.epoch()));
+    let epochs = hand
+        .nodes
+        .values()
+        .filter_map(|node| Some(node.configuration()?.epoch()));
     assert!(epochs.filter(|epoch| *epoch == 1).count() >= 4);
 }
 
@@ -197,7 +247,11 @@ fn one_of_two_steps_is_taken() {
 fn a_vote_of_an_earlier_epoch_does_not_undo_one_of_a_later() {
     assert_eq!(read_after_a_high_vote(None).as_deref(), Some("new"));
     let planted = read_after_a_high_vote(Some(Bug::EpochsUnordered));
-    assert_eq!(planted.as_deref(), Some("old"), "the schedule shows the planted bug");
+    assert_eq!(
+        planted.as_deref(),
+        Some("old"),
+        "the schedule shows the planted bug"
+    );
 }
 
 fn read_after_a_high_vote(bug: Option<Bug>) -> Option<String> {
@@ -210,7 +264,10 @@ fn read_after_a_high_vote(bug: Option<Bug>) -> Option<String> {
     });
     hand.write(1, "k", "old");
     hand.settle();
-    let vote = hand.nodes[&1].storage().registers[&Key::Data("k".into())].vote.clone().unwrap();
+    let vote = hand.nodes[&1].storage().registers[&Key::Data("k".into())]
+        .vote
+        .clone()
+        .unwrap();
     // In epoch 0, the second acceptor alone is asked to accept the old content in a high ballot.
     let high = Body::Accept(Box::new(Accept {
         key: Key::Data("k".into()),
@@ -218,20 +275,32 @@ fn read_after_a_high_vote(bug: Option<Bug>) -> Option<String> {
         state: vote.state,
         next: ballot(2002, 3),
     }));
-    assert!(matches!(&hand.forge(3, 2, high)[..], [Body::Accepted { .. }]));
+    assert!(matches!(
+        &hand.forge(3, 2, high)[..],
+        [Body::Accepted { .. }]
+    ));
     // A step, and a change that the others choose in a lower ballot.
     let step = Step::Phases(majority(&[1, 2, 3, 4]));
     hand.call(1, Command::Configure(step)).unwrap();
     hand.pass(100);
-    assert_eq!(hand.nodes[&4].configuration().map(Configuration::epoch), Some(1));
+    assert_eq!(
+        hand.nodes[&4].configuration().map(Configuration::epoch),
+        Some(1)
+    );
     let written = hand.write(1, "k", "new");
     for _ in 0..3 {
         hand.settle_among(&[1, 3, 4]);
         hand.later(20);
     }
     assert_eq!(hand.value(1, written).as_deref(), Some("new"));
-    let chosen = hand.nodes[&1].storage().registers[&Key::Data("k".into())].vote.clone().unwrap();
-    assert!(chosen.ballot < ballot(2000, 3), "below that of the minority");
+    let chosen = hand.nodes[&1].storage().registers[&Key::Data("k".into())]
+        .vote
+        .clone()
+        .unwrap();
+    assert!(
+        chosen.ballot < ballot(2000, 3),
+        "below that of the minority"
+    );
     // A quorum with the minority in it.
     let read = hand.read(4, "k");
     for _ in 0..20 {

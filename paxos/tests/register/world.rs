@@ -7,12 +7,12 @@ use bytes::Bytes;
 use synod_core::{
     Batch, Envelope, Instant, Link, LinkId, Machine, NodeId, Output, Rng, Ticket, WriteId,
 };
+use synod_paxos::Ballot;
 use synod_paxos::register::planted::Bug;
 use synod_paxos::register::{
     Body, CasPaxos, Change, Command, Condition, Config, Decision, Event, Key, Message, Record,
     Refusal, Restored, State, Step, Version, Versioned,
 };
-use synod_paxos::Ballot;
 use synod_quorum::PaxosPhases;
 use synod_sim::history::{self, ClientId, History, OpId};
 use synod_sim::linear::{Checker, Verdict};
@@ -249,7 +249,9 @@ impl World {
         let others: Vec<NodeId> = self.nodes.keys().copied().filter(|it| *it != id).collect();
         for other in others {
             // One link for ever: what was sent in an earlier life may arrive in a later one.
-            self.with(id, |machine, now| machine.link(now, other, Link::Up(LinkId(1))));
+            self.with(id, |machine, now| {
+                machine.link(now, other, Link::Up(LinkId(1)))
+            });
         }
     }
 
@@ -278,7 +280,11 @@ impl World {
     /// Gives an input to a node and does what it says.
     fn with(&mut self, id: NodeId, input: impl FnOnce(&mut CasPaxos, Instant)) {
         let now = self.instant();
-        let Some(machine) = self.nodes.get_mut(&id).and_then(|node| node.machine.as_mut()) else {
+        let Some(machine) = self
+            .nodes
+            .get_mut(&id)
+            .and_then(|node| node.machine.as_mut())
+        else {
             return;
         };
         input(machine, now);
@@ -327,12 +333,20 @@ impl World {
         let machine = node.machine.as_ref().unwrap();
         if node.writing.is_none() && self.plan.bug.is_none() {
             let twin = Restored::new();
-            let twin = machine.storage().records().into_iter().fold(twin, |mut twin, record| {
-                twin.apply(record);
-                twin
-            });
+            let twin = machine
+                .storage()
+                .records()
+                .into_iter()
+                .fold(twin, |mut twin, record| {
+                    twin.apply(record);
+                    twin
+                });
             assert_eq!(&twin, machine.storage(), "few records say the same");
-            assert_eq!(&node.disk, machine.storage(), "what is written is what is there");
+            assert_eq!(
+                &node.disk,
+                machine.storage(),
+                "what is written is what is there"
+            );
         }
     }
 
@@ -340,7 +354,12 @@ impl World {
 
     fn send(&mut self, envelope: Envelope<Message>) {
         self.seen.messages += 1;
-        self.log(|| format!("{} -> {}: {:?}", envelope.from, envelope.to, envelope.message));
+        self.log(|| {
+            format!(
+                "{} -> {}: {:?}",
+                envelope.from, envelope.to, envelope.message
+            )
+        });
         let ballot = match &envelope.message.body {
             Body::Prepare { ballot, .. } => Some(*ballot),
             Body::Accept(accept) => Some(accept.ballot),
@@ -487,7 +506,10 @@ impl World {
         if let Some(known) = self.versions.insert(value, current.version)
             && known != current.version
         {
-            self.fail(format!("{value} has versions {known} and {}", current.version));
+            self.fail(format!(
+                "{value} has versions {known} and {}",
+                current.version
+            ));
         }
         Some(value)
     }
@@ -536,8 +558,7 @@ impl World {
                     self.end(op, Some(Ret::Mismatch(current)));
                 }
                 why => {
-                    self.seen.overtaken +=
-                        u64::from(matches!(why, Refusal::Overtaken { .. }));
+                    self.seen.overtaken += u64::from(matches!(why, Refusal::Overtaken { .. }));
                     if let Some(op) = self.take(id, ticket) {
                         self.seen.refused += 1;
                         self.history.fail(op);
@@ -703,7 +724,10 @@ impl World {
 
     fn until(&mut self, end: u64) {
         while self.trouble.is_none()
-            && self.agenda.first_key_value().is_some_and(|((at, _), _)| *at <= end)
+            && self
+                .agenda
+                .first_key_value()
+                .is_some_and(|((at, _), _)| *at <= end)
         {
             self.step();
         }
@@ -790,7 +814,10 @@ impl World {
     }
 
     fn judge(self) -> Result<Seen, String> {
-        match Checker::new(Registers).step_limit(2_000_000).check(&self.history) {
+        match Checker::new(Registers)
+            .step_limit(2_000_000)
+            .check(&self.history)
+        {
             Verdict::Linearizable(_) => Ok(self.seen),
             Verdict::NotLinearizable(violation) => {
                 let ops = violation.ops.iter();

@@ -1,8 +1,8 @@
 //! What acceptors answer.
 
 use super::{
-    Ballot, Clash, Configuration, Held, Key, Nack, Node, NodeId, Phase, Proposer, Refusal,
-    Stage, Verdict, format, planted,
+    Ballot, Clash, Configuration, Held, Key, Nack, Node, NodeId, Phase, Proposer, Refusal, Stage,
+    Verdict, format, planted,
 };
 
 impl Proposer {
@@ -37,13 +37,7 @@ impl Proposer {
         }
     }
 
-    pub(crate) fn on_accepted(
-        &mut self,
-        node: &mut Node,
-        from: NodeId,
-        key: Key,
-        ballot: Ballot,
-    ) {
+    pub(crate) fn on_accepted(&mut self, node: &mut Node, from: NodeId, key: Key, ballot: Ballot) {
         self.late(node.configuration(), from, &key, ballot);
         let Some(mut round) = self.round_of(&key, ballot) else {
             return;
@@ -107,6 +101,8 @@ impl Proposer {
             ) => Verdict::Pending,
         };
         match verdict {
+            // Once all have refused, nothing of it is left anywhere: worth waiting for.
+            Verdict::Lost if round.may_vanish() => self.keep(key, round),
             Verdict::Lost => self.conflict(node, key, round),
             Verdict::Won | Verdict::Pending => self.keep(key, round),
         }

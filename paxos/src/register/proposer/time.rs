@@ -1,7 +1,7 @@
 //! What time brings: messages are sent again, ballots tried again, jobs given up.
 
 use super::{
-    Ballot, BTreeMap, Duration, Finished, Instant, Key, Node, Proposer, Purpose, Refusal, Round,
+    BTreeMap, Ballot, Duration, Finished, Instant, Key, Node, Proposer, Purpose, Refusal, Round,
     Stage, VecDeque, mix,
 };
 
@@ -99,7 +99,9 @@ impl Proposer {
         let timing = &node.config.timing;
         let factor = 2_u32.saturating_pow(conflicts.min(16));
         let max = timing.backoff_min.saturating_mul(factor);
-        let spread = max.min(timing.backoff_max).saturating_sub(timing.backoff_min);
+        let spread = max
+            .min(timing.backoff_max)
+            .saturating_sub(timing.backoff_min);
         let spread = u64::try_from(spread.as_nanos()).unwrap_or(u64::MAX);
         let draw = mix(node.config.seed, mix(ballot.round, u64::from(conflicts)));
         let extra = if spread == 0 { 0 } else { draw % spread };
