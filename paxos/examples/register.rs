@@ -3,6 +3,11 @@
 //!
 //! `cargo run -p synod-paxos --example register`
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "examples have std"
+)]
 
 use std::collections::VecDeque;
 use std::error::Error;

@@ -40,7 +40,7 @@ pub enum Command {
 #[error("{why}")]
 pub struct Rejected {
     /// The command, back.
-    pub command: Command,
+    pub command: Box<Command>,
     /// Why.
     pub why: Rejection,
 }

@@ -22,7 +22,7 @@ fn long_keys_and_values_are_given_back() {
         change: write(value, Condition::Always),
     };
     let refused = hand.call(1, command("long!", "abc")).unwrap_err();
-    assert_eq!(refused.command, command("long!", "abc"), "it comes back");
+    assert_eq!(*refused.command, command("long!", "abc"), "it comes back");
     assert_eq!(refused.to_string(), "the key has 5 bytes, the limit is 4");
     let refused = hand.call(1, command("key", "abcd")).unwrap_err();
     assert_eq!(refused.to_string(), "the value has 4 bytes, the limit is 3");

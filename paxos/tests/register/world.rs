@@ -137,7 +137,7 @@ impl World {
             repeats: some(&mut rng, 2) * 100_000,
             lates: some(&mut rng, 3) * 50_000,
             crashes: some(&mut rng, 3),
-            falls: some(&mut rng, 3) * 8_000,
+            falls: some(&mut rng, 3) * 15_000,
             pause: rng.within(20, 150),
             haste: 1 + rng.below(4),
             disk_ms: rng.below(3) * 10,
@@ -182,7 +182,7 @@ impl World {
         world
     }
 
-    fn config(&mut self, id: NodeId, life: u64) -> Config {
+    fn config(&self, id: NodeId, life: u64) -> Config {
         let ms = Duration::from_millis;
         // Small batches of everything, so that limits are met.
         let mut builder = Config::builder(id)

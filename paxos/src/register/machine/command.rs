@@ -30,7 +30,10 @@ impl CasPaxos {
                 }
             }
         };
-        taken.map_err(|why| Rejected { command, why })
+        taken.map_err(|why| Rejected {
+            command: Box::new(command),
+            why,
+        })
     }
 
     fn on_change(&mut self, key: &Bytes, change: &Change) -> Taken {

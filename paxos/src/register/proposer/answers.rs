@@ -47,7 +47,7 @@ impl Proposer {
         };
         let verdict = proposal.tally.record(from, true);
         let enough = planted!(node, MajorityMinusOne)
-            && proposal.tally.yes().len() + 1 >= proposal.tally.quorum().members().len() / 2 + 1;
+            && proposal.tally.yes().len() >= proposal.tally.quorum().members().len() / 2;
         match verdict {
             Verdict::Won => self.chosen(node, key, round),
             Verdict::Pending if enough => self.chosen(node, key, round),
