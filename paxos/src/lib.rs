@@ -7,6 +7,7 @@ extern crate std;
 
 mod ballot;
 pub mod log;
+pub mod register;
 pub mod single;
 
 pub use ballot::Ballot;

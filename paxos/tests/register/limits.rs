@@ -1,0 +1,188 @@
+//! Everything that others can fill has an end.
+
+use bytes::Bytes;
+use std::time::Duration;
+use synod_core::{Machine, NodeId};
+use synod_paxos::register::{
+    CasPaxos, Change, Command, Condition, Config, ConfigError, Event, Refusal, Rejection,
+    RestoreError, Restored,
+};
+
+use crate::hand::{Hand, config, write};
+
+const ABC: &[u64] = &[1, 2, 3];
+
+#[test]
+fn long_keys_and_values_are_given_back() {
+    let mut hand = Hand::with(ABC, |id| {
+        config(id, ABC).max_key_bytes(4).max_value_bytes(3)
+    });
+    let command = |key: &'static str, value| Command::Change {
+        key: Bytes::from_static(key.as_bytes()),
+        change: write(value, Condition::Always),
+    };
+    let refused = hand.call(1, command("long!", "abc")).unwrap_err();
+    assert_eq!(*refused.command, command("long!", "abc"), "it comes back");
+    assert_eq!(refused.to_string(), "the key has 5 bytes, the limit is 4");
+    let refused = hand.call(1, command("key", "abcd")).unwrap_err();
+    assert_eq!(refused.to_string(), "the value has 4 bytes, the limit is 3");
+    assert!(hand.call(1, command("key", "abc")).is_ok());
+}
+
+#[test]
+fn too_many_changes_are_given_back() {
+    let mut hand = Hand::with(ABC, |id| config(id, ABC).max_changes(3, 2));
+    hand.read(1, "k");
+    hand.read(1, "k");
+    let change = Change::Read;
+    let read = |key: &'static str| Command::Change {
+        key: key.into(),
+        change: change.clone(),
+    };
+    let why = hand.call(1, read("k")).unwrap_err().why;
+    assert!(
+        matches!(
+            why,
+            Rejection::Busy {
+                count: 2,
+                limit: 2,
+                ..
+            }
+        ),
+        "{why}"
+    );
+    hand.read(1, "l");
+    let why = hand.call(1, read("m")).unwrap_err().why;
+    assert!(
+        matches!(
+            why,
+            Rejection::Busy {
+                count: 3,
+                limit: 3,
+                ..
+            }
+        ),
+        "{why}"
+    );
+    hand.settle();
+    assert!(hand.call(1, read("m")).is_ok(), "they end");
+}
+
+#[test]
+fn full_acceptors_refuse_what_is_new_and_take_what_is_not() {
+    let mut hand = Hand::with(ABC, |id| config(id, ABC).max_registers(1));
+    hand.write(1, "k", "a");
+    hand.settle();
+    let ticket = hand.write(1, "l", "b");
+    hand.pass(100);
+    let why = Refusal::Full;
+    assert_eq!(
+        hand.outcome(1, ticket),
+        Some(&Event::Refused { ticket, why })
+    );
+    let ticket = hand.write(1, "k", "c");
+    hand.pass(100);
+    assert_eq!(hand.value(1, ticket).as_deref(), Some("c"));
+}
+
+#[test]
+fn a_longer_value_that_does_not_fit_is_refused_and_the_old_one_stays() {
+    let limits = |id| config(id, ABC).max_value_bytes(8).max_bytes(8);
+    let mut hand = Hand::with(ABC, limits);
+    hand.write(1, "k", "short");
+    hand.settle();
+    let ticket = hand.write(1, "k", "toolong!");
+    hand.pass(1000);
+    let why = Refusal::Full;
+    assert_eq!(
+        hand.outcome(1, ticket),
+        Some(&Event::Refused { ticket, why })
+    );
+    let ticket = hand.read(2, "k");
+    hand.pass(100);
+    assert_eq!(hand.value(2, ticket).as_deref(), Some("short"));
+}
+
+#[test]
+fn promises_for_nothing_are_folded() {
+    let mut hand = Hand::with(ABC, |id| config(id, ABC).max_promises(4));
+    for (place, name) in ["a", "b", "c", "d", "e", "f"].into_iter().enumerate() {
+        let body = synod_paxos::register::Body::Prepare {
+            key: synod_paxos::register::Key::Data(name.into()),
+            ballot: crate::hand::ballot(2 + 2 * place as u64, 2),
+            asked: 0,
+        };
+        hand.forge(2, 1, body);
+    }
+    let storage = hand.nodes[&1].storage();
+    assert!(storage.registers.len() <= 4);
+    assert_eq!(
+        storage.floor,
+        crate::hand::ballot(10, 2),
+        "and what was promised still is"
+    );
+}
+
+#[test]
+fn caches_are_few_and_the_oldest_goes() {
+    let mut hand = Hand::with(ABC, |id| config(id, ABC).max_caches(1));
+    hand.write(1, "k", "a");
+    hand.settle();
+    hand.write(1, "l", "a");
+    hand.settle();
+    hand.write(1, "l", "b");
+    assert_eq!(hand.settle(), 2, "cached");
+    hand.write(1, "k", "b");
+    assert_eq!(hand.settle(), 4, "not cached");
+}
+
+#[test]
+fn strangers_beyond_the_limit_are_not_listened_to() {
+    let mut hand = Hand::with(ABC, |id| config(id, ABC).max_peers(2));
+    hand.write(1, "k", "a");
+    hand.settle();
+    let now = hand.now;
+    let link = synod_core::Link::Up(synod_core::LinkId(1));
+    hand.nodes.get_mut(&1).unwrap().link(now, NodeId(9), link);
+    let body = synod_paxos::register::Body::List { after: None };
+    assert!(hand.forge(9, 1, body).is_empty());
+}
+
+#[test]
+fn settings_are_checked() {
+    let zero = config(1, ABC).max_registers(0).build().unwrap_err();
+    assert_eq!(zero.to_string(), "max_registers (0) must be at least 1");
+    let ms = Duration::from_millis;
+    let order = config(1, ABC).backoff(ms(5)..=ms(5)).build().unwrap_err();
+    assert_eq!(
+        order.to_string(),
+        "backoff start (5ms) must be less than backoff end (5ms)"
+    );
+    let fit = config(1, ABC).max_bytes(1).build().unwrap_err();
+    assert!(matches!(fit, ConfigError::DoesNotFit { .. }));
+    let twice = config(1, &[1, 1]).build().unwrap_err();
+    assert!(matches!(twice, ConfigError::Acceptors(_)));
+}
+
+#[test]
+fn a_storage_that_cannot_be_this_nodes_is_refused() {
+    let mut hand = Hand::new(ABC);
+    hand.write(1, "k", "a");
+    hand.settle();
+    let disk = hand.disks[&1].clone();
+    let start = |id: u64, disk: Restored| {
+        let config = Config::builder(NodeId(id)).build().unwrap();
+        CasPaxos::new(config, disk, hand.now).unwrap_err()
+    };
+    assert!(matches!(
+        start(2, disk.clone()),
+        RestoreError::OtherNode { .. }
+    ));
+    let headless = Restored {
+        identity: None,
+        ..disk.clone()
+    };
+    assert_eq!(start(1, headless), RestoreError::IdentityMissing);
+    let cut = Restored { rounds: 0, ..disk };
+    assert!(matches!(start(1, cut), RestoreError::RoundsMissing { .. }));
+}
