@@ -9,3 +9,4 @@
 
 mod ballot;
 mod found;
+mod log;
