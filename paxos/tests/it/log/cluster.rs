@@ -257,7 +257,10 @@ impl Cluster {
         let now = self.now;
         let way = (envelope.from, envelope.to);
         let lost = self.cut.contains(&way)
-            || self.passes.as_ref().is_some_and(|passes| !passes(&envelope));
+            || self
+                .passes
+                .as_ref()
+                .is_some_and(|passes| !passes(&envelope));
         if let Some(server) = self.servers.get_mut(&envelope.to)
             && server.up
             && !lost
@@ -271,7 +274,9 @@ impl Cluster {
     fn next(&self) -> Option<Instant> {
         let arrival = self.network.front().map(|(at, _)| *at);
         let up = self.servers.values().filter(|server| server.up);
-        let wakes = up.filter_map(|server| server.log.deadline()).map(|wake| wake.at);
+        let wakes = up
+            .filter_map(|server| server.log.deadline())
+            .map(|wake| wake.at);
         wakes.chain(arrival).min()
     }
 
@@ -299,7 +304,10 @@ impl Cluster {
                 server.log.tick(now);
                 server.log.check();
                 let next = server.log.deadline();
-                assert!(next.is_none_or(|wake| wake.at > now), "a tick moves {next:?} on");
+                assert!(
+                    next.is_none_or(|wake| wake.at > now),
+                    "a tick moves {next:?} on"
+                );
             }
         }
         self.pump();
@@ -324,14 +332,29 @@ impl Cluster {
 
     /// Makes `id` the leader, with everybody content.
     pub(crate) fn led_by(&mut self, id: NodeId) {
-        let leader = self.elect();
-        self.run(ms(300));
+        self.led_by_in(id, ms(300));
+    }
+
+    /// As [`led_by`](Self::led_by), with rounds of the election of any length.
+    pub(crate) fn led_by_in(&mut self, id: NodeId, settles: Duration) {
+        while self.leader().is_none() {
+            let next = self.next().expect("an election");
+            self.run_until(next);
+        }
+        self.run(settles);
+        let leader = self.leader().unwrap();
         if leader != id {
             let now = self.now;
             self.log(leader).transfer(now, id).unwrap();
-            self.run(ms(300));
+            self.run(settles);
         }
         assert_eq!(self.leader(), Some(id));
+    }
+
+    /// Goes on to the next thing that happens.
+    pub(crate) fn step_once(&mut self) {
+        let next = self.next().expect("something happens");
+        self.run_until(next);
     }
 
     /// The node that leads the highest ballot.
@@ -366,17 +389,23 @@ impl Cluster {
             }
             self.run(ms(1));
         }
-        panic!("{command} is not chosen: {:?}", self.outcome(leader, ticket))
+        panic!(
+            "{command} is not chosen: {:?}",
+            self.outcome(leader, ticket)
+        )
     }
 
     fn committed(&self, id: NodeId, ticket: Ticket) -> Option<LogIndex> {
-        self.servers[&id].events.iter().find_map(|event| match event {
-            LogEvent::Committed(committed) => committed
-                .iter()
-                .find(|(.., of)| *of == Some(ticket))
-                .map(|(index, ..)| index),
-            _ => None,
-        })
+        self.servers[&id]
+            .events
+            .iter()
+            .find_map(|event| match event {
+                LogEvent::Committed(committed) => committed
+                    .iter()
+                    .find(|(.., of)| *of == Some(ticket))
+                    .map(|(index, ..)| index),
+                _ => None,
+            })
     }
 
     /// How long it takes until something that is proposed from now on is chosen: a client tries
@@ -442,11 +471,16 @@ impl Cluster {
         let now = self.now;
         let server = self.server(id);
         let under_way = std::mem::take(&mut server.writing);
-        for record in under_way.into_iter().flat_map(|(_, batch)| batch).take(records) {
+        for record in under_way
+            .into_iter()
+            .flat_map(|(_, batch)| batch)
+            .take(records)
+        {
             server.image.apply(record).unwrap();
         }
         server.up = false;
-        self.network.retain(|(_, envelope)| envelope.from != id && envelope.to != id);
+        self.network
+            .retain(|(_, envelope)| envelope.from != id && envelope.to != id);
         for other in self.ids() {
             if other != id && self.servers[&other].up {
                 self.log(other).link(now, id, Link::Down);

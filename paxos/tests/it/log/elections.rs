@@ -40,9 +40,19 @@ fn recovers(cluster: &mut Cluster, story: &str) -> Duration {
     cluster.run(LIMIT.saturating_sub(took));
     let rest = cluster.now;
     cluster.run(ms(3000));
-    let ballots: Vec<_> = cluster.ballots.iter().filter(|(at, _)| *at > rest).collect();
-    assert!(ballots.is_empty(), "{story}: ballots go on to rise: {ballots:?}");
-    assert!(cluster.progress(ms(20)).is_some(), "{story}: and progress goes on");
+    let ballots: Vec<_> = cluster
+        .ballots
+        .iter()
+        .filter(|(at, _)| *at > rest)
+        .collect();
+    assert!(
+        ballots.is_empty(),
+        "{story}: ballots go on to rise: {ballots:?}"
+    );
+    assert!(
+        cluster.progress(ms(20)).is_some(),
+        "{story}: and progress goes on"
+    );
     took
 }
 
@@ -81,7 +91,11 @@ fn quorum_loss() {
             if how == Cut::Both {
                 assert_eq!(cluster.leader(), Some(n(hub)), "{story}");
                 let old = cluster.status(n(leader)).role;
-                assert_ne!(old, Role::Leader, "{story}: the old one knows that it is over");
+                assert_ne!(
+                    old,
+                    Role::Leader,
+                    "{story}: the old one knows that it is over"
+                );
             }
         }
     }
@@ -184,7 +198,10 @@ fn a_chain_of_five_is_led_from_its_middle() {
             recovers(&mut cluster, &story);
             if how == Cut::Both {
                 let leader = cluster.leader().unwrap();
-                assert!((2..=4).contains(&leader.0), "{story}: {leader} has no quorum");
+                assert!(
+                    (2..=4).contains(&leader.0),
+                    "{story}: {leader} has no quorum"
+                );
             }
         }
     }
@@ -208,7 +225,10 @@ fn any_two_of_three_that_hear_each_other_go_on() {
             for ((a, b), how) in pairs(&[1, 2, 3]).into_iter().zip(ways) {
                 cut(&mut cluster, a, b, how);
             }
-            recovers(&mut cluster, &format!("led by {leader}: 1-2, 1-3, 2-3 {ways:?}"));
+            recovers(
+                &mut cluster,
+                &format!("led by {leader}: 1-2, 1-3, 2-3 {ways:?}"),
+            );
         }
     }
 }

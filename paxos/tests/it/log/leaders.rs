@@ -59,7 +59,10 @@ fn ids_are_names_and_not_places() {
     cluster.commit(next, "after");
     cluster.restart(leader);
     cluster.run(ms(300));
-    assert_eq!(cluster.status(leader).committed, cluster.status(next).committed);
+    assert_eq!(
+        cluster.status(leader).committed,
+        cluster.status(next).committed
+    );
 }
 
 /// A voter that has promised itself a ballot that nobody else has heard of takes part in no lower
@@ -86,7 +89,11 @@ fn a_stranded_voter_is_won_back() {
     cluster.commit(leader, "b");
     cluster.run(ms(500));
     cluster.restart(stranded);
-    assert_eq!(cluster.status(stranded).era, high.round, "it keeps its promise");
+    assert_eq!(
+        cluster.status(stranded).era,
+        high.round,
+        "it keeps its promise"
+    );
     let start = cluster.now;
     while cluster.status(stranded).leader.is_none() {
         cluster.run(ms(1));
@@ -94,13 +101,18 @@ fn a_stranded_voter_is_won_back() {
     }
     cluster.run(ms(200));
     let leader = cluster.leader().unwrap();
-    let third = [n(1), other, stranded].into_iter().find(|id| *id != leader && *id != stranded);
+    let third = [n(1), other, stranded]
+        .into_iter()
+        .find(|id| *id != leader && *id != stranded);
     if let Some(third) = third.filter(|_| leader != stranded) {
         cluster.isolate(third);
         cluster.commit(leader, "c");
     }
     cluster.run(ms(10));
-    assert_eq!(cluster.status(stranded).committed, cluster.status(leader).committed);
+    assert_eq!(
+        cluster.status(stranded).committed,
+        cluster.status(leader).committed
+    );
 }
 
 /// The same with a promise far above what anybody else has heard of: no attempt of the leader lands
@@ -202,11 +214,19 @@ fn leadership_goes_to_one_that_is_behind() {
     cluster.run(ms(10));
     assert_eq!(cluster.leader(), Some(n(3)));
     assert_eq!(cluster.commands(n(3)).len(), 10);
-    let recovered = cluster.servers[&n(3)].details().filter_map(|detail| match detail {
-        Detail::Recovered { through, blanks, .. } => Some((*through, *blanks)),
-        _ => None,
-    });
-    assert_eq!(recovered.last(), Some((i(10), 0)), "nothing is lost, nothing made up");
+    let recovered = cluster.servers[&n(3)]
+        .details()
+        .filter_map(|detail| match detail {
+            Detail::Recovered {
+                through, blanks, ..
+            } => Some((*through, *blanks)),
+            _ => None,
+        });
+    assert_eq!(
+        recovered.last(),
+        Some((i(10), 0)),
+        "nothing is lost, nothing made up"
+    );
 }
 
 #[test]
@@ -221,8 +241,20 @@ fn leadership_goes_to_voters_and_from_the_leader() {
         refused.map_err(|rejected| rejected.to_string())
     };
     assert_eq!(ask(1, 1), Ok(()), "it leads already");
-    assert_eq!(ask(1, 4), Err("n4 is not a voter (the leader is n1)".into()));
-    assert_eq!(ask(1, 9), Err("n9 is not a voter (the leader is n1)".into()));
-    assert_eq!(ask(2, 3), Err("this node is not the leader (the leader is n1)".into()));
-    assert_eq!(ask(4, 1), Err("this node is not the leader (the leader is n1)".into()));
+    assert_eq!(
+        ask(1, 4),
+        Err("n4 is not a voter (the leader is n1)".into())
+    );
+    assert_eq!(
+        ask(1, 9),
+        Err("n9 is not a voter (the leader is n1)".into())
+    );
+    assert_eq!(
+        ask(2, 3),
+        Err("this node is not the leader (the leader is n1)".into())
+    );
+    assert_eq!(
+        ask(4, 1),
+        Err("this node is not the leader (the leader is n1)".into())
+    );
 }

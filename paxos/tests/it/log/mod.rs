@@ -2,7 +2,15 @@
 //! a test plays.
 
 mod cluster;
+mod disks;
 mod elections;
+mod fetch;
 mod leaders;
+mod limits;
+mod membership;
+mod messages;
+mod reads;
 mod recovery;
+mod slots;
 mod solo;
+mod tickets;

@@ -4,9 +4,7 @@ use synod_core::{LogRecord, ReplicatedLog, Role};
 use synod_paxos::log::{Body, Detail, Page};
 
 use super::cluster::{Cluster, i, ms, n};
-use super::solo::{
-    Solo, accept, accepted, accepts, b, held, page, promise, votes,
-};
+use super::solo::{Solo, accept, accepted, accepts, b, held, page, promise, votes};
 
 /// Node 1 of five, asking for promises; nothing is known to be chosen.
 fn candidate() -> Solo {
@@ -18,7 +16,9 @@ fn candidate() -> Solo {
 
 fn recovered(solo: &Solo) -> Option<(u64, u64)> {
     let found = solo.details().filter_map(|detail| match detail {
-        Detail::Recovered { through, blanks, .. } => Some((through.0, *blanks)),
+        Detail::Recovered {
+            through, blanks, ..
+        } => Some((through.0, *blanks)),
         _ => None,
     });
     found.last()
@@ -40,7 +40,8 @@ fn nobody_hears_of_a_ballot_before_it_is_durable() {
     }
     let prepares = |solo: &mut Solo| {
         let sent = solo.take().into_iter();
-        sent.filter(|(_, body)| matches!(body, Body::Prepare { .. })).count()
+        sent.filter(|(_, body)| matches!(body, Body::Prepare { .. }))
+            .count()
     };
     assert_eq!(prepares(&mut solo), 0);
     solo.settle();
@@ -57,7 +58,10 @@ fn a_promise_is_kept() {
     assert_eq!(lost.status().era, 0);
     lost.say(3, b(2, 3), Body::Prepare { after: i(0) });
     lost.settle();
-    assert!(matches!(lost.take_to(3)[..], [Body::Promise(_)]), "nobody has heard of it");
+    assert!(
+        matches!(lost.take_to(3)[..], [Body::Promise(_)]),
+        "nobody has heard of it"
+    );
     solo.settle();
     assert!(matches!(solo.take_to(2)[..], [Body::Promise(_)]));
     let mut kept = solo.restarted(3);
@@ -77,11 +81,17 @@ fn the_same_ballot_is_promised_again_and_a_lower_one_refused() {
     for _ in 0..2 {
         solo.say(2, b(4, 2), Body::Prepare { after: i(0) });
         solo.settle();
-        assert!(matches!(solo.take_to(2)[..], [Body::Promise(_)]), "the answer was lost");
+        assert!(
+            matches!(solo.take_to(2)[..], [Body::Promise(_)]),
+            "the answer was lost"
+        );
     }
     solo.say(3, b(4, 3), Body::Prepare { after: i(0) });
     solo.settle();
-    assert!(matches!(solo.take_to(3)[..], [Body::Promise(_)]), "proposers order a round");
+    assert!(
+        matches!(solo.take_to(3)[..], [Body::Promise(_)]),
+        "proposers order a round"
+    );
     solo.say(2, b(4, 2), Body::Prepare { after: i(0) });
     solo.settle();
     assert_eq!(solo.take_to(2), [Body::Nack]);
@@ -112,8 +122,18 @@ fn votes_are_reported_in_their_ballot() {
 fn the_highest_vote_wins_and_gaps_are_filled() {
     let low = |first, commands: &[&str]| votes(first, b(2, 4), commands);
     let high = |first, commands: &[&str]| votes(first, b(4, 5), commands);
-    let two = page(0, 0, 6, &[low(1, &["a", "b"]), high(4, &["d"]), low(6, &["f"])]);
-    let three = page(0, 0, 4, &[high(1, &["A"]), low(2, &["b"]), low(4, &["old"])]);
+    let two = page(
+        0,
+        0,
+        6,
+        &[low(1, &["a", "b"]), high(4, &["d"]), low(6, &["f"])],
+    );
+    let three = page(
+        0,
+        0,
+        4,
+        &[high(1, &["A"]), low(2, &["b"]), low(4, &["old"])],
+    );
     for order in [[2, 3], [3, 2]] {
         let mut solo = candidate();
         // Its ballot is above these.
@@ -139,7 +159,11 @@ fn the_highest_vote_wins_and_gaps_are_filled() {
         let expected: Vec<_> = (1..).zip(expected.map(String::from)).collect();
         let sent = solo.take();
         assert_eq!(accepts(&sent, 2), expected);
-        assert_eq!(accepts(&sent, 5), expected, "and to one that has not promised");
+        assert_eq!(
+            accepts(&sent, 5),
+            expected,
+            "and to one that has not promised"
+        );
         // All of it in the new ballot, and nothing is chosen before a quorum has voted again.
         solo.settle();
         assert_eq!(solo.status().committed, i(0));
@@ -156,7 +180,13 @@ fn a_quorum_is_of_distinct_voters_in_one_ballot() {
     let mut solo = candidate();
     let ballot = solo.ballot();
     let nothing = || promise(page(0, 0, 0, &[]));
-    for (from, ballot) in [(2, ballot), (2, ballot), (9, ballot), (3, b(2, 3)), (3, b(90, 3))] {
+    for (from, ballot) in [
+        (2, ballot),
+        (2, ballot),
+        (9, ballot),
+        (3, b(2, 3)),
+        (3, b(90, 3)),
+    ] {
         solo.say(from, ballot, nothing());
         assert_eq!(solo.status().role, Role::Candidate, "{from} in {ballot}");
     }
@@ -186,7 +216,11 @@ fn a_candidate_reads_its_own_votes_from_disk() {
     solo.stand(&[2, 3]);
     assert_eq!(solo.loads.len(), 1, "it reads");
     solo.say(3, solo.ballot(), promise(page(0, 0, 0, &[])));
-    assert_eq!(solo.status().role, Role::Candidate, "its own votes are not known yet");
+    assert_eq!(
+        solo.status().role,
+        Role::Candidate,
+        "its own votes are not known yet"
+    );
     for _ in 0..10 {
         solo.load();
     }
@@ -248,9 +282,17 @@ fn a_page_from_further_on_covers_nothing_before_it() {
     };
     assert_eq!(solo.take_to(2), [fetch]);
     // The page behind slot 4 comes instead of the one behind slot 2.
-    solo.say(2, ballot, Body::Page(page(4, 0, 6, &[votes(5, b(1, 2), &["e", "f"])])));
+    solo.say(
+        2,
+        ballot,
+        Body::Page(page(4, 0, 6, &[votes(5, b(1, 2), &["e", "f"])])),
+    );
     assert_eq!(solo.status().role, Role::Candidate);
-    solo.say(2, ballot, Body::Page(page(2, 0, 6, &[votes(3, b(1, 2), &["c", "d", "e", "f"])])));
+    solo.say(
+        2,
+        ballot,
+        Body::Page(page(2, 0, 6, &[votes(3, b(1, 2), &["c", "d", "e", "f"])])),
+    );
     assert_eq!(solo.status().role, Role::Leader);
     assert_eq!(recovered(&solo), Some((6, 0)));
 }
@@ -261,8 +303,16 @@ fn a_page_from_further_on_covers_nothing_before_it() {
 fn what_is_known_to_be_chosen_is_taken_over() {
     let mut solo = candidate();
     let ballot = solo.ballot();
-    solo.say(2, ballot, promise(page(0, 3, 4, &[votes(1, b(1, 2), &["a", "b", "c", "d"])])));
-    solo.say(3, ballot, promise(page(0, 0, 1, &[votes(1, b(0, 3), &["z"])])));
+    solo.say(
+        2,
+        ballot,
+        promise(page(0, 3, 4, &[votes(1, b(1, 2), &["a", "b", "c", "d"])])),
+    );
+    solo.say(
+        3,
+        ballot,
+        promise(page(0, 0, 1, &[votes(1, b(0, 3), &["z"])])),
+    );
     assert_eq!(solo.status().role, Role::Leader);
     assert_eq!(solo.status().committed, i(3));
     assert_eq!(recovered(&solo), Some((4, 0)));
@@ -288,9 +338,16 @@ fn a_late_promise_changes_nothing() {
     }
     assert_eq!(solo.status().committed, i(2));
     let before = solo.status();
-    solo.say(4, ballot, promise(page(0, 0, 9, &[votes(1, b(0, 4), &["x", "y", "z"])])));
+    solo.say(
+        4,
+        ballot,
+        promise(page(0, 0, 9, &[votes(1, b(0, 4), &["x", "y", "z"])])),
+    );
     let after = solo.status();
-    assert_eq!((after.committed, after.last), (before.committed, before.last));
+    assert_eq!(
+        (after.committed, after.last),
+        (before.committed, before.last)
+    );
     assert_eq!(after.dropped_messages, before.dropped_messages + 1);
     solo.say(4, ballot, accepted(2, &[]));
     assert_eq!(solo.handed(), ["a", "b"]);
@@ -365,7 +422,9 @@ fn lost_questions_are_asked_again() {
     solo.wake();
     solo.settle();
     let prepares = solo.take();
-    let prepares = prepares.iter().filter(|(_, body)| matches!(body, Body::Prepare { .. }));
+    let prepares = prepares
+        .iter()
+        .filter(|(_, body)| matches!(body, Body::Prepare { .. }));
     assert_eq!(prepares.count(), 4);
     assert_eq!(solo.ballot(), ballot, "nobody has promised a higher one");
 }
@@ -395,12 +454,16 @@ fn a_write_of_an_old_ballot_makes_no_vote_of_a_new_one_durable() {
     // The write of the promise and of the old vote is done, that of the new one is not.
     solo.sync_one();
     let early = solo.take_to(3);
-    let none = |body: &Body| matches!(body, Body::Accepted { held: cover, .. } if *cover == held(0, &[]));
+    let none =
+        |body: &Body| matches!(body, Body::Accepted { held: cover, .. } if *cover == held(0, &[]));
     assert!(early.iter().all(none), "{early:?}");
     solo.settle();
     assert!(solo.take_to(3).contains(&accepted(1, &[])));
     let last = solo.image.iter().last().unwrap();
-    assert_eq!((last.1, &last.2.payload[..]), (b(4, 3).stamp(), &b"new"[..]));
+    assert_eq!(
+        (last.1, &last.2.payload[..]),
+        (b(4, 3).stamp(), &b"new"[..])
+    );
 }
 
 /// Persist before you speak: any prefix of what a node writes is a state from which it goes on.
@@ -410,7 +473,11 @@ fn any_prefix_of_a_write_is_a_start() {
     solo.say(2, b(2, 2), accept(votes(1, b(2, 2), &["a", "b"]), 1, 1));
     solo.say(3, b(4, 3), accept(votes(2, b(4, 3), &["c"]), 1, 2));
     solo.say(2, b(6, 2), Body::Prepare { after: i(0) });
-    let records: Vec<LogRecord> = solo.writing.iter().flat_map(|(_, b)| b.iter().cloned()).collect();
+    let records: Vec<LogRecord> = solo
+        .writing
+        .iter()
+        .flat_map(|(_, b)| b.iter().cloned())
+        .collect();
     assert!(records.len() >= 5, "{records:?}");
     for keep in 0..=records.len() {
         let mut crashed = solo.clone();

@@ -322,5 +322,7 @@ pub(crate) fn accepts(sent: &[(u64, Body)], to: u64) -> Vec<(u64, String)> {
     });
     let text = |entry: &Entry| String::from_utf8_lossy(&entry.payload).into_owned();
     let entries = accepts.flat_map(|accept| accept.entries.iter());
-    entries.map(|(index, entry)| (index.0, text(entry))).collect()
+    entries
+        .map(|(index, entry)| (index.0, text(entry)))
+        .collect()
 }
