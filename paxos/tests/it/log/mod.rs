@@ -2,15 +2,19 @@
 //! a test plays.
 
 mod cluster;
+mod codec;
 mod disks;
 mod elections;
 mod fetch;
+mod golden;
 mod leaders;
 mod limits;
 mod membership;
 mod messages;
+mod nonsense;
 mod reads;
 mod recovery;
+mod refusals;
 mod slots;
 mod solo;
 mod tickets;

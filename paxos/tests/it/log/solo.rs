@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use synod_core::{
-    Batch, Entries, Entry, Envelope, Generation, Instant, Link, LinkId, LoadId, LogEvent, LogImage,
-    LogIndex, LogLoad, LogRecord, Machine, NodeId, Output, ReplicatedLog, Role, Round, Status,
-    Ticket, WriteId,
+    Batch, Entries, Entry, Envelope, Generation, Instant, Lane, Link, LinkId, LoadId, LogEvent,
+    LogImage, LogIndex, LogLoad, LogRecord, Machine, NodeId, OldLog, Output, ReplicatedLog, Role,
+    Round, SnapshotMeta, Status, Ticket, WriteId,
 };
 use synod_paxos::Ballot;
 use synod_paxos::log::{
@@ -176,6 +176,33 @@ impl Solo {
             self.log.loaded(self.now, load, answer);
             self.pump();
         }
+    }
+
+    /// Takes a snapshot as a driver does.
+    pub(crate) fn snapshot(&mut self, meta: SnapshotMeta) {
+        // None is taken of what an earlier one covers.
+        if self
+            .image
+            .snapshot()
+            .is_some_and(|current| current.index() >= meta.index())
+        {
+            return;
+        }
+        let log = OldLog::Keep;
+        let activate = LogRecord::Activate {
+            meta: meta.clone(),
+            log,
+        };
+        let stage = LogRecord::Stage {
+            lane: Lane::Taken,
+            id: meta.id,
+            offset: 0,
+            chunk: Bytes::new(),
+        };
+        self.image.apply(stage).unwrap();
+        self.image.apply(activate).unwrap();
+        self.log.compact(self.now, meta);
+        self.pump();
     }
 
     pub(crate) fn wait(&mut self, time: Duration) {

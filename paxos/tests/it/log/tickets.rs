@@ -5,7 +5,7 @@ use synod_core::{Denial, Outcome, Refusal, ReplicatedLog, Role, Ticket};
 use synod_paxos::log::Body;
 
 use super::cluster::{Cluster, i, ms, n, outcome};
-use super::solo::{Solo, accept, accepted, b, votes};
+use super::solo::{Solo, accept, b, votes};
 
 /// A follower that has passed one proposal on: its life and the ticket as sent.
 fn forwarded(command: &str) -> (Solo, Ticket, u64, Ticket) {
@@ -376,6 +376,5 @@ fn what_is_committed_survives_all() {
             .collect();
         assert_eq!(cluster.commands(id), expected, "{id}");
     }
-    let _ = accepted(0, &[]);
     assert!(cluster.log(leader).describe(i(11)).is_some());
 }

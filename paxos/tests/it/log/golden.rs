@@ -1,0 +1,271 @@
+//! The bytes of format version 1, written down: a change here is a change of the format.
+
+use bytes::Bytes;
+use synod_core::{
+    Decode, Denial, Encode, Entries, Entry, Generation, LogIndex, LogRecord, Machine, Outcome,
+    Output, Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
+};
+use synod_paxos::log::{Accept, Body, Config, Cover, Message, MultiPaxos, Page, Piece};
+
+use super::cluster::{i, n};
+use super::solo::b;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A number of eight bytes, the lowest first.
+fn u(value: u8) -> String {
+    format!("{value:02x}00000000000000")
+}
+
+/// A slot with a blank, and one with a command.
+const TWO: &str = "0200000001000000000001000000";
+
+fn entries() -> Entries {
+    let entries = [Entry::blank(), Entry::command("x".into())];
+    Entries::new(i(4), Stamp { number: 2, node: 3 }, entries)
+}
+
+fn page() -> Page {
+    Page {
+        after: i(3),
+        through: i(6),
+        runs: vec![entries()],
+        chosen: i(2),
+        last: i(7),
+    }
+}
+
+/// The bytes of [`page`].
+fn page_bytes() -> String {
+    let run = format!("{}{}{}{TWO}78", u(4), u(2), u(3));
+    format!("{}{}01000000{run}{}{}", u(3), u(6), u(2), u(7))
+}
+
+fn answers() -> Vec<(Body, String)> {
+    let (life, first, ticket) = (5, Ticket(6), Ticket(6));
+    let proposed = |outcome| Body::Proposed {
+        life,
+        first,
+        count: 2,
+        outcome,
+    };
+    let read_at = |index| Body::ReadAt {
+        life,
+        ticket,
+        index,
+    };
+    let head = format!("0d{}{}02000000", u(5), u(6));
+    let answer = format!("0f{}{}", u(5), u(6));
+    vec![
+        (
+            Body::Propose {
+                life,
+                first,
+                commands: vec!["x".into(), "".into()],
+            },
+            format!("0c{}{}02000000010000007800000000", u(5), u(6)),
+        ),
+        (
+            proposed(Outcome::Accepted(i(4))),
+            format!("{head}01{}", u(4)),
+        ),
+        (
+            proposed(Outcome::Refused(Denial::NotLeader)),
+            format!("{head}0201"),
+        ),
+        (
+            proposed(Outcome::Refused(Denial::Busy { limit: 9 })),
+            format!("{head}020209000000"),
+        ),
+        (
+            proposed(Outcome::Refused(Denial::TooLarge { len: 10, limit: 9 })),
+            format!("{head}02030a00000009000000"),
+        ),
+        (proposed(Outcome::Unknown), format!("{head}03")),
+        (Body::Read { life, ticket }, format!("0e{}{}", u(5), u(6))),
+        (read_at(Ok(i(4))), format!("{answer}01{}", u(4))),
+        (read_at(Err(Denial::NotLeader)), format!("{answer}0001")),
+        (
+            Body::Stranger {
+                known: Generation(7),
+            },
+            format!("10{}", u(7)),
+        ),
+    ]
+}
+
+fn bodies() -> Vec<(Body, String)> {
+    let id = SnapshotId {
+        origin: Generation(7),
+        index: LogIndex(8),
+    };
+    let meta = SnapshotMeta {
+        id,
+        stamp: Stamp { number: 2, node: 3 },
+        config: Bytes::from_static(b"c"),
+        size: 3,
+    };
+    let mut held = Cover::up_to(i(4));
+    held.add(i(6), i(7));
+    held.add(i(9), i(9));
+    let fetch = |votes, staged| Body::Fetch {
+        after: i(3),
+        votes,
+        staged,
+    };
+    let beat = Body::Beat {
+        round: Round(9),
+        stands: b(2, 3),
+        follows: b(4, 1),
+        content: true,
+    };
+    let accept = |entries| {
+        Body::Accept(Accept {
+            entries,
+            chosen: i(3),
+            pushed: i(2),
+            round: Round(9),
+        })
+    };
+    let piece = Body::Piece(Box::new(Piece {
+        meta,
+        offset: 1,
+        chunk: Bytes::from_static(b"yz"),
+    }));
+    let mut all = vec![
+        (Body::Ask { round: Round(9) }, format!("01{}", u(9))),
+        (
+            beat,
+            format!("02{}{}{}{}{}01", u(9), u(2), u(3), u(4), u(1)),
+        ),
+        (Body::TakeOver, "03".into()),
+        (Body::Prepare { after: i(3) }, format!("04{}", u(3))),
+        (Body::Promise(page()), format!("05{}", page_bytes())),
+        (Body::Nack, "06".into()),
+        (
+            accept(entries()),
+            format!("07{}{}{}{TWO}78{}{}{}", u(4), u(2), u(3), u(3), u(2), u(9)),
+        ),
+        (
+            accept(Entries::empty(i(4), Stamp { number: 2, node: 3 })),
+            format!("07{}{}{}00000000{}{}{}", u(4), u(2), u(3), u(3), u(2), u(9)),
+        ),
+        (
+            Body::Accepted {
+                held,
+                round: Round(5),
+            },
+            format!("08{}02000000{}{}{}{}{}", u(4), u(6), u(7), u(9), u(9), u(5)),
+        ),
+        (fetch(true, None), format!("09{}0100", u(3))),
+        (
+            fetch(false, Some((id, 5))),
+            format!("09{}0001{}{}{}", u(3), u(7), u(8), u(5)),
+        ),
+        (Body::Page(page()), format!("0a{}", page_bytes())),
+        (
+            piece,
+            format!(
+                "0b{}{}{}{}0100000063{}{}02000000797a",
+                u(7),
+                u(8),
+                u(2),
+                u(3),
+                u(3),
+                u(1)
+            ),
+        ),
+    ];
+    all.extend(answers());
+    all
+}
+
+#[test]
+fn every_message_has_these_bytes() {
+    for (body, expected) in bodies() {
+        let message = Message {
+            generation: Generation(1),
+            ballot: b(2, 3),
+            body,
+        };
+        let bytes = message.to_bytes();
+        let head = format!("{}{}{}", u(1), u(2), u(3));
+        assert_eq!(hex(&bytes), format!("{head}{expected}"), "{message:?}");
+        assert_eq!(Message::decode_all(bytes), Ok(message));
+    }
+}
+
+/// Each kind is there: tags 1 to 16, and no other.
+#[test]
+fn there_are_sixteen_kinds() {
+    let mut tags: Vec<_> = bodies()
+        .iter()
+        .map(|(_, hex)| hex[..2].to_owned())
+        .collect();
+    tags.dedup();
+    let expected: Vec<_> = (1..=16).map(|tag| format!("{tag:02x}")).collect();
+    assert_eq!(tags, expected);
+    for tag in [0, 17, 255] {
+        let bytes = [&[0; 24][..], &[tag], &[0; 40][..]].concat();
+        let error = Message::decode_all(bytes.into()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("multi-paxos message has the unknown tag {tag}")
+        );
+    }
+}
+
+/// The first record of a node that founds a cluster of three with a learner.
+fn state() -> Bytes {
+    let config = Config::builder(n(1))
+        .voters([n(1), n(2), n(3)])
+        .learners([n(4)])
+        .seed(42);
+    let config = config.build().unwrap();
+    let empty = synod_core::LogImage::new().restored(0);
+    let mut log = MultiPaxos::new(config, empty, synod_core::Instant::START).unwrap();
+    while let Some(output) = log.poll() {
+        if let Output::Persist(_, records) = output
+            && let Some(LogRecord::State(state)) = records.into_iter().next()
+        {
+            return state;
+        }
+    }
+    panic!("a fresh node writes its state");
+}
+
+#[test]
+fn the_state_and_the_membership_have_these_bytes() {
+    let state = state();
+    assert_eq!(hex(&state), STATE);
+    let mut found = state.slice(1 + 8 + 8 + 16 + 8 + 4..);
+    let membership = synod_paxos::log::Membership::decode(&mut found).unwrap();
+    assert!(found.is_empty());
+    assert_eq!(
+        (membership.voters(), membership.learners()),
+        (&[n(1), n(2), n(3)][..], &[n(4)][..])
+    );
+    assert_eq!(Encode::to_bytes(&membership), state.slice(45..));
+}
+
+/// Version, node, generation (from the seed), promised round and proposer, chosen, no peers known;
+/// the founding configuration: version, quorums of phase 1 and 2, no fast ones, learners.
+const STATE: &str = "\
+    010100000000000000e1c00cfd9b40d7c10000000000000000000000000000000000000000000000000000\
+    00000101090000000103010101010002070900000001030101010100020700010000000400000000000000";
+
+#[test]
+fn another_version_of_the_state_is_refused_by_name() {
+    let mut bytes = state().to_vec();
+    bytes[0] = 2;
+    let mut restored = synod_core::LogImage::new().restored(0);
+    restored.state = Some(bytes.into());
+    let config = Config::builder(n(1)).voters([n(1)]).build().unwrap();
+    let error = MultiPaxos::new(config, restored, synod_core::Instant::START).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the stored state of the multi-paxos node cannot be read: multi-paxos state has format version 2, this build reads 1"
+    );
+}
