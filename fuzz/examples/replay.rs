@@ -10,10 +10,12 @@ const TARGETS: &[(&str, Target)] = &[
     ("decode_client", synod_fuzz::decode::client),
     ("decode_frame", synod_fuzz::decode::frame),
     ("decode_raft", synod_fuzz::decode::raft),
+    ("decode_paxos", synod_fuzz::decode::paxos),
     ("decode_quorum", synod_fuzz::decode::quorum),
     ("decode_greeting", synod_fuzz::decode::greeting),
     ("open_wal", synod_fuzz::wal::open_damaged),
     ("step_raft", synod_fuzz::raft::step_anything),
+    ("step_paxos", synod_fuzz::paxos::step_anything),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

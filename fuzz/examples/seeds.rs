@@ -22,10 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     write("decode_client", client())?;
     write("decode_frame", log_records().iter().map(|body| frame(body)))?;
     write("decode_raft", raft())?;
+    write("decode_paxos", paxos())?;
     write("decode_quorum", quorums()?)?;
     write("decode_greeting", greetings())?;
     write("open_wal", scripts(1, 12, 200))?;
     write("step_raft", scripts(2, 24, 400))?;
+    write("step_paxos", scripts(7, 24, 400))?;
     Ok(())
 }
 
@@ -116,6 +118,15 @@ fn raft() -> Vec<Vec<u8>> {
     let messages = scripts(3, 40, 80).filter_map(|script| synod_fuzz::raft::any_message(&script));
     let messages = messages.map(|bytes| tagged(0, &bytes));
     let memberships = scripts(4, 4, 8).filter_map(|s| synod_fuzz::raft::any_membership(&s));
+    messages
+        .chain(memberships.map(|bytes| tagged(1, &bytes)))
+        .collect()
+}
+
+fn paxos() -> Vec<Vec<u8>> {
+    let messages = scripts(5, 60, 120).filter_map(|s| synod_fuzz::paxos::any_message(&s));
+    let messages = messages.map(|bytes| tagged(0, &bytes));
+    let memberships = scripts(6, 4, 8).filter_map(|s| synod_fuzz::paxos::any_membership(&s));
     messages
         .chain(memberships.map(|bytes| tagged(1, &bytes)))
         .collect()

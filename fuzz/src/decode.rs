@@ -48,6 +48,17 @@ pub fn raft(data: &[u8]) {
     }
 }
 
+/// The first byte chooses the type.
+pub fn paxos(data: &[u8]) {
+    let Some((kind, data)) = data.split_first() else {
+        return;
+    };
+    match kind % 2 {
+        0 => canonical::<synod_paxos::log::Message>(data),
+        _ => canonical::<synod_paxos::log::Membership>(data),
+    }
+}
+
 /// A frame that is read is the one that is written around its body; what its length says is what
 /// it takes.
 pub fn frame(data: &[u8]) {

@@ -2,5 +2,6 @@
 //! fuzzer, too.
 
 pub mod decode;
+pub mod paxos;
 pub mod raft;
 pub mod wal;

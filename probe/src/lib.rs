@@ -18,6 +18,7 @@ use synod_core::{
     Decode, Encode, Instant, LogImage, LogIndex, LogRecord, Machine, NodeId, ReplicatedLog,
     Restored,
 };
+use synod_paxos::log::{Config as PaxosConfig, Message as PaxosMessage, MultiPaxos};
 use synod_quorum::{Phases, Quorum};
 use synod_raft::{Config, Message, Raft};
 
@@ -69,5 +70,23 @@ pub fn raft_crate(command: Bytes, message: Bytes) -> Option<usize> {
         outputs += 1;
     }
     Message::decode_all(message).ok()?;
+    Some(outputs)
+}
+
+/// `synod-paxos`: the same as a log of Multi-Paxos.
+#[must_use]
+pub fn paxos_crate(command: Bytes, message: Bytes) -> Option<usize> {
+    let config = PaxosConfig::builder(NodeId(1))
+        .voters([NodeId(1)])
+        .build()
+        .ok()?;
+    let mut log = MultiPaxos::new(config, Restored::default(), Instant::START).ok()?;
+    log.tick(Instant::START);
+    log.propose(Instant::START, command).ok()?;
+    let mut outputs = 0;
+    while log.poll().is_some() {
+        outputs += 1;
+    }
+    PaxosMessage::decode_all(message).ok()?;
     Some(outputs)
 }

@@ -1,0 +1,474 @@
+//! A node of Multi-Paxos whose peers say anything: well-formed messages that no correct peer would
+//! send, in any order, between inputs that are in order. It may drop them, and it may stop with the
+//! evidence; it never panics, keeps its own invariants, and what it writes keeps the contract of
+//! the disk.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use arbitrary::{Result, Unstructured};
+use bytes::Bytes;
+use synod_core::{
+    Change, Denial, Encode, Entries, Entry, Envelope, Generation, Instant, Link, LinkId, LoadId,
+    LogEvent, LogImage, LogIndex, LogLoad, Machine, NodeId, Outcome, Output, ReadLevel,
+    ReplicatedLog, Round, SnapshotId, SnapshotMeta, Ticket, WriteId,
+};
+use synod_paxos::Ballot;
+use synod_paxos::log::{
+    Accept, Body, Config, Cover, Membership, Message, MultiPaxos, Page, Piece,
+};
+
+const ME: NodeId = NodeId(1);
+const TAIL_BYTES: usize = 200;
+
+/// The bytes are a script.
+///
+/// # Panics
+///
+/// If the machine breaks a promise.
+pub fn step_anything(data: &[u8]) {
+    let mut script = Unstructured::new(data);
+    let Ok(mut node) = Node::new(&mut script) else {
+        return;
+    };
+    while !script.is_empty() && !node.stopped {
+        if node.turn(&mut script).is_err() {
+            return;
+        }
+        node.log.check();
+    }
+}
+
+struct Node {
+    log: MultiPaxos,
+    config: Config,
+    now: Instant,
+    disk: LogImage,
+    /// Writes that are not acknowledged yet.
+    writes: VecDeque<WriteId>,
+    loads: VecDeque<(LoadId, LogLoad)>,
+    /// The last link of each peer, from 2 on.
+    links: [u64; 4],
+    handed: LogIndex,
+    stopped: bool,
+}
+
+fn config(voters: u64, seed: u64) -> Config {
+    Config::builder(ME)
+        .voters((1..=voters).map(NodeId))
+        .seed(seed)
+        .retained_entries(2)
+        .snapshot_chunk_bytes(3)
+        .max_log_bytes(400)
+        .max_accept_bytes(200)
+        .max_in_flight(4, 1000)
+        .max_unapplied_bytes(300)
+        .max_uncommitted_bytes(1 << 21)
+        .build()
+        .expect("the settings are valid")
+}
+
+impl Node {
+    fn new(script: &mut Unstructured<'_>) -> Result<Self> {
+        let voters = script.int_in_range(1..=4)?;
+        let config = config(voters, u64::from(script.arbitrary::<u8>()?));
+        let disk = LogImage::new();
+        let now = Instant::START;
+        let log = MultiPaxos::new(config.clone(), disk.restored(TAIL_BYTES), now)
+            .expect("an empty disk is a start");
+        let mut node = Self {
+            log,
+            config,
+            now,
+            disk,
+            writes: VecDeque::new(),
+            loads: VecDeque::new(),
+            links: [0; 4],
+            handed: LogIndex::START,
+            stopped: false,
+        };
+        for peer in 2..=5 {
+            node.link_up(peer);
+        }
+        Ok(node)
+    }
+
+    fn link_up(&mut self, peer: u64) {
+        let link = &mut self.links[peer as usize - 2];
+        *link += 1;
+        let link = Link::Up(LinkId(*link));
+        self.log.link(self.now, NodeId(peer), link);
+    }
+
+    fn turn(&mut self, script: &mut Unstructured<'_>) -> Result<()> {
+        let now = self.now;
+        match script.int_in_range(0..=19)? {
+            0..=8 => {
+                let from: u64 = script.int_in_range(2..=5)?;
+                // Now and then one that came too late.
+                let late = u64::from(script.int_in_range(0..=15)? == 0_u8);
+                let link = LinkId(self.links[from as usize - 2].saturating_sub(late));
+                let message = self.message(script, from)?;
+                let envelope = Envelope {
+                    from: NodeId(from),
+                    to: ME,
+                    link,
+                    message,
+                };
+                self.log.step(now, envelope);
+            }
+            9..=10 => {
+                if let Some(write) = self.writes.pop_front() {
+                    self.log.persisted(now, write);
+                }
+            }
+            11 => {
+                if let Some((id, load)) = self.loads.pop_front() {
+                    self.log.loaded(now, id, self.disk.load(&load));
+                }
+            }
+            12..=13 => {
+                let millis = [0, 1, 50, 300, 1000][script.choose_index(5)?];
+                self.now = now + Duration::from_millis(millis);
+                self.log.tick(self.now);
+            }
+            14 => _ = self.log.propose(now, payload(script)?),
+            15 => {
+                let level = [ReadLevel::Linearizable, ReadLevel::Stale][script.choose_index(2)?];
+                _ = self.log.read(now, level);
+            }
+            16 => {
+                let peer = NodeId(script.int_in_range(1..=5)?);
+                match script.int_in_range(0..=2)? {
+                    0 => _ = self.log.reconfigure(now, Change::AddLearner(peer)),
+                    1 => _ = self.log.reconfigure(now, Change::RemoveLearner(peer)),
+                    _ => _ = self.log.transfer(now, peer),
+                }
+            }
+            17 => {
+                let peer = script.int_in_range(2..=5)?;
+                match script.arbitrary()? {
+                    true => self.link_up(peer),
+                    false => self.log.link(now, NodeId(peer), Link::Down),
+                }
+            }
+            18 => self.log.applied(now, self.handed),
+            _ => return self.crash(),
+        }
+        self.drain();
+        Ok(())
+    }
+
+    /// Everything that was written survives, acknowledged or not.
+    fn crash(&mut self) -> Result<()> {
+        self.writes.clear();
+        self.loads.clear();
+        let restored = self.disk.restored(TAIL_BYTES);
+        match MultiPaxos::new(self.config.clone(), restored, self.now) {
+            Ok(log) => self.log = log,
+            // What a peer sent as a configuration may be none.
+            Err(_) => self.stopped = true,
+        }
+        self.handed = LogIndex::START;
+        for peer in 2..=5 {
+            self.link_up(peer);
+        }
+        Ok(())
+    }
+
+    /// Does what the machine says; the disk complains of what breaks the contract.
+    fn drain(&mut self) {
+        while let Some(output) = self.log.poll() {
+            match output {
+                Output::Send(envelope) => assert_ne!(envelope.to, ME, "no message to oneself"),
+                Output::Persist(write, records) => {
+                    for record in records {
+                        let text = format!("{record:?}");
+                        if let Err(error) = self.disk.apply(record) {
+                            panic!("{error}: {text}");
+                        }
+                    }
+                    self.writes.push_back(write);
+                }
+                Output::Load(id, load) => self.loads.push_back((id, load)),
+                Output::Event(event) => self.hear(&event),
+            }
+        }
+    }
+
+    fn hear<D>(&mut self, event: &LogEvent<D>) {
+        match event {
+            LogEvent::Committed(committed) => {
+                assert_eq!(committed.entries.first(), self.handed.next(), "in order");
+                self.handed = committed.last();
+            }
+            LogEvent::Restore(meta) => self.handed = meta.index(),
+            LogEvent::Stopped(_) => self.stopped = true,
+            _ => {}
+        }
+    }
+
+    /// Anything that a peer might say: half of the time in the ballot that this node is in or one
+    /// of the peer's own, since only then do things meet.
+    fn message(&self, script: &mut Unstructured<'_>, from: u64) -> Result<Message> {
+        let era = self.log.status().era;
+        let ballot = match script.int_in_range(0..=4)? {
+            0 => ballot(script)?,
+            1 | 2 => Ballot {
+                round: era,
+                proposer: self.log.status().leader.unwrap_or(ME),
+            },
+            _ => Ballot {
+                round: era.saturating_add(script.int_in_range(0..=2)?),
+                proposer: NodeId(from),
+            },
+        };
+        Ok(Message {
+            // Its storage is nearly always the same.
+            generation: Generation(from + u64::from(script.int_in_range(0..=30)? == 0_u8)),
+            ballot,
+            body: body(script, ballot)?,
+        })
+    }
+}
+
+fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
+    Ok(match script.int_in_range(0..=15)? {
+        0 => Body::Ask {
+            round: round(script)?,
+        },
+        1 => Body::Beat {
+            round: round(script)?,
+            stands: ballot(script)?,
+            follows: ballot(script)?,
+            content: script.arbitrary()?,
+        },
+        2 => Body::TakeOver,
+        3 => Body::Prepare {
+            after: index(script)?,
+        },
+        4 | 5 => Body::Promise(page(script)?),
+        6 => Body::Nack,
+        7 | 8 => Body::Accept(Accept {
+            entries: entries(script, of)?,
+            chosen: index(script)?,
+            pushed: index(script)?,
+            round: round(script)?,
+        }),
+        9 => Body::Accepted {
+            held: cover(script)?,
+            round: round(script)?,
+        },
+        10 => Body::Fetch {
+            after: index(script)?,
+            votes: script.arbitrary()?,
+            staged: match script.arbitrary()? {
+                true => Some((snapshot_id(script)?, number(script)?)),
+                false => None,
+            },
+        },
+        11 => Body::Page(page(script)?),
+        12 => Body::Piece(Box::new(Piece {
+            meta: meta(script)?,
+            offset: number(script)?,
+            chunk: payload(script)?,
+        })),
+        13 => Body::Stranger {
+            known: Generation(number(script)?),
+        },
+        _ => forwarded(script)?,
+    })
+}
+
+/// What followers and leaders tell each other about proposals and reads.
+fn forwarded(script: &mut Unstructured<'_>) -> Result<Body> {
+    let life = number(script)?;
+    let ticket = Ticket(number(script)?);
+    Ok(match script.int_in_range(0..=3)? {
+        0 => {
+            let count = script.int_in_range(0..=3)?;
+            let commands = (0..count).map(|_| payload(script)).collect::<Result<_>>()?;
+            Body::Propose {
+                life,
+                first: ticket,
+                commands,
+            }
+        }
+        1 => Body::Proposed {
+            life,
+            first: ticket,
+            count: u32::from(script.arbitrary::<u8>()?),
+            outcome: match script.int_in_range(0..=2)? {
+                0 => Outcome::Accepted(index(script)?),
+                1 => Outcome::Refused(denial(script)?),
+                _ => Outcome::Unknown,
+            },
+        },
+        2 => Body::Read { life, ticket },
+        _ => Body::ReadAt {
+            life,
+            ticket,
+            index: match script.arbitrary()? {
+                true => Ok(index(script)?),
+                false => Err(denial(script)?),
+            },
+        },
+    })
+}
+
+fn entries(script: &mut Unstructured<'_>, of: Ballot) -> Result<Entries> {
+    let count: u64 = script.int_in_range(0..=3)?;
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        entries.push(match script.int_in_range(0..=4)? {
+            0 => Entry::blank(),
+            1 => Entry {
+                kind: synod_core::EntryKind::Config,
+                payload: config_bytes(script)?,
+            },
+            _ => Entry::command(payload(script)?),
+        });
+    }
+    // As the decoder lets them through.
+    let first = LogIndex(number(script)?.clamp(1, u64::MAX - count));
+    let stamp = match script.int_in_range(0..=3)? {
+        0 => ballot(script)?.stamp(),
+        _ => of.stamp(),
+    };
+    Ok(Entries::new(first, stamp, entries))
+}
+
+fn page(script: &mut Unstructured<'_>) -> Result<Page> {
+    let after = index(script)?;
+    let count = script.int_in_range(0..=2)?;
+    let mut runs: Vec<Entries> = Vec::new();
+    for _ in 0..count {
+        let of = ballot(script)?;
+        let run = entries(script, of)?;
+        // In order, often enough.
+        let follows = runs.last().map_or(after, Entries::last);
+        let first = match script.arbitrary()? {
+            true => LogIndex(follows.0.min(1 << 62) + script.int_in_range(1..=2)?),
+            false => run.first(),
+        };
+        runs.push(Entries::new(first, run.stamp(), run.as_slice().to_vec()));
+    }
+    let end = runs.last().map_or(after, Entries::last);
+    Ok(Page {
+        after,
+        through: match script.arbitrary()? {
+            true => end,
+            false => index(script)?,
+        },
+        runs,
+        chosen: index(script)?,
+        last: index(script)?,
+    })
+}
+
+fn cover(script: &mut Unstructured<'_>) -> Result<Cover> {
+    let mut cover = Cover::up_to(LogIndex(number(script)? % (1 << 62)));
+    for _ in 0..script.int_in_range(0..=2)? {
+        let first = LogIndex(cover.last().0 + script.int_in_range(1..=3)?);
+        cover.add(first, LogIndex(first.0 + script.int_in_range(0..=2)?));
+    }
+    Ok(cover)
+}
+
+fn config_bytes(script: &mut Unstructured<'_>) -> Result<Bytes> {
+    // A founder's first state ends with its configuration.
+    let voters = script.int_in_range(1..=4)?;
+    let mut log = MultiPaxos::new(config(voters, 1), LogImage::new().restored(0), Instant::START)
+        .expect("an empty disk is a start");
+    let mut found = None;
+    while let Some(output) = log.poll() {
+        if let Output::Persist(_, records) = output {
+            let state = records.into_iter().next();
+            if let Some(synod_core::LogRecord::State(state)) = state {
+                found = Some(state.slice(45..));
+            }
+        }
+    }
+    match (script.int_in_range(0..=3)?, found) {
+        (0, _) | (_, None) => payload(script),
+        (_, Some(config)) => Ok(config),
+    }
+}
+
+fn meta(script: &mut Unstructured<'_>) -> Result<SnapshotMeta> {
+    Ok(SnapshotMeta {
+        id: snapshot_id(script)?,
+        stamp: ballot(script)?.stamp(),
+        config: config_bytes(script)?,
+        size: u64::from(script.int_in_range(0..=8_u8)?),
+    })
+}
+
+fn snapshot_id(script: &mut Unstructured<'_>) -> Result<SnapshotId> {
+    Ok(SnapshotId {
+        origin: Generation(script.int_in_range(1..=2)?),
+        index: index(script)?,
+    })
+}
+
+fn denial(script: &mut Unstructured<'_>) -> Result<Denial> {
+    Ok(match script.int_in_range(0..=2)? {
+        0 => Denial::NotLeader,
+        1 => Denial::Busy { limit: 1 },
+        _ => Denial::TooLarge { len: 2, limit: 1 },
+    })
+}
+
+/// As the decoder lets it through.
+fn ballot(script: &mut Unstructured<'_>) -> Result<Ballot> {
+    Ok(Ballot {
+        round: number(script)?.min(Ballot::LAST_ROUND),
+        proposer: NodeId(script.int_in_range(1..=5)?),
+    })
+}
+
+fn index(script: &mut Unstructured<'_>) -> Result<LogIndex> {
+    number(script).map(LogIndex)
+}
+
+fn round(script: &mut Unstructured<'_>) -> Result<Round> {
+    number(script).map(Round)
+}
+
+/// Small mostly, since only then do things meet; sometimes as great as may be.
+fn number(script: &mut Unstructured<'_>) -> Result<u64> {
+    Ok(match script.arbitrary::<u8>()? {
+        255 => u64::MAX,
+        254 => u64::MAX - 1,
+        253 => script.arbitrary()?,
+        small => u64::from(small % 12),
+    })
+}
+
+fn payload(script: &mut Unstructured<'_>) -> Result<Bytes> {
+    let len = script.int_in_range(0..=6)?;
+    Ok(Bytes::copy_from_slice(script.bytes(len)?))
+}
+
+/// A message as bytes, for seeds of the decoder.
+#[must_use]
+pub fn any_message(data: &[u8]) -> Option<Vec<u8>> {
+    let mut script = Unstructured::new(data);
+    let ballot = ballot(&mut script).ok()?;
+    let message = Message {
+        generation: Generation(1),
+        ballot,
+        body: body(&mut script, ballot).ok()?,
+    };
+    let mut out = bytes::BytesMut::new();
+    message.encode(&mut out);
+    Some(out.to_vec())
+}
+
+/// A configuration as bytes, for seeds of the decoder.
+#[must_use]
+pub fn any_membership(data: &[u8]) -> Option<Vec<u8>> {
+    let bytes = config_bytes(&mut Unstructured::new(data)).ok()?;
+    <Membership as synod_core::Decode>::decode_all(bytes.clone()).ok()?;
+    Some(bytes.to_vec())
+}
