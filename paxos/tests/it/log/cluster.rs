@@ -15,6 +15,7 @@ use synod_core::{
     ReplicatedLog, Role, Status, Ticket, WriteId,
 };
 use synod_paxos::Ballot;
+use synod_paxos::log::planted::Bug;
 use synod_paxos::log::{Body, Config, ConfigBuilder, Detail, Event, Message, MultiPaxos};
 
 /// The default of `election_round`, and the longest that one may be drawn.
@@ -64,6 +65,17 @@ pub(crate) struct Cluster {
     pub(crate) ballots: Vec<(Instant, Ballot)>,
     configure: Rc<dyn Fn(ConfigBuilder) -> ConfigBuilder>,
     founders: Vec<NodeId>,
+}
+
+/// With `SYNOD_PLANT`, breaks every node in one classic way: some test must fail then.
+pub(crate) fn plant(builder: ConfigBuilder) -> ConfigBuilder {
+    let name = std::env::var("SYNOD_PLANT").ok();
+    let bugs = Bug::ALL.into_iter();
+    match name.map(|name| (bugs.clone().find(|bug| format!("{bug:?}") == name), name)) {
+        None => builder,
+        Some((Some(bug), _)) => builder.danger_plant(bug),
+        Some((None, name)) => panic!("SYNOD_PLANT={name} is none of {:?}", Bug::ALL),
+    }
 }
 
 pub(crate) const fn n(id: u64) -> NodeId {
@@ -126,7 +138,7 @@ impl Cluster {
             builder = builder.voters(self.founders.iter().copied());
             builder = (self.configure)(builder);
         }
-        builder.build().unwrap()
+        plant(builder).build().unwrap()
     }
 
     /// Starts a node on what `image` holds, and brings its links up.

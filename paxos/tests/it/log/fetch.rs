@@ -328,6 +328,23 @@ fn a_compacted_log_is_a_start() {
     assert_eq!(cluster.status(leader).role, Role::Leader);
 }
 
+/// Entries before a snapshot that are still in the log are not handed out again.
+#[test]
+fn what_a_snapshot_covers_is_not_handed_out_after_it() {
+    let mut cluster = Cluster::with(3, |builder| builder.retained_entries(5));
+    cluster.led_by(n(1));
+    for k in 0..10 {
+        cluster.commit(n(1), &k.to_string());
+    }
+    cluster.run(ms(10));
+    cluster.snapshot(n(2), i(8), b"eight");
+    assert_eq!(cluster.status(n(2)).compacted, i(3));
+    cluster.crash(n(2));
+    cluster.restart(n(2));
+    cluster.run(ms(200));
+    assert_eq!(cluster.commands(n(2)), ["8", "9"]);
+}
+
 /// A state machine with a disk of its own says where it is; what it has is not handed out again.
 #[test]
 fn a_state_machine_may_be_ahead_of_what_a_start_knows() {

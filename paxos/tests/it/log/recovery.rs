@@ -174,6 +174,19 @@ fn the_highest_vote_wins_and_gaps_are_filled() {
     }
 }
 
+/// The first slots may be the ones that nobody voted in.
+#[test]
+fn a_gap_at_the_beginning_is_filled() {
+    let mut solo = candidate();
+    let ballot = solo.ballot();
+    let vote = votes(3, b(1, 2), &["c"]);
+    solo.say(2, ballot, promise(page(0, 0, 3, &[vote])));
+    solo.say(3, ballot, promise(page(0, 0, 0, &[])));
+    assert_eq!(recovered(&solo), Some((3, 2)));
+    let expected = [(1, ""), (2, ""), (3, "c")].map(|(slot, text)| (slot, text.to_owned()));
+    assert_eq!(accepts(&solo.take(), 4), expected);
+}
+
 /// Distinct acceptors are counted, in this ballot, and only voters.
 #[test]
 fn a_quorum_is_of_distinct_voters_in_one_ballot() {

@@ -13,7 +13,7 @@ use synod_paxos::log::{
     Accept, Body, Config, ConfigBuilder, Cover, Detail, Event, Message, MultiPaxos, Page,
 };
 
-use super::cluster::i;
+use super::cluster::{i, plant};
 
 #[derive(Clone)]
 pub(crate) struct Solo {
@@ -47,7 +47,7 @@ impl Solo {
         configure: impl Fn(ConfigBuilder) -> ConfigBuilder,
     ) -> Self {
         let builder = Config::builder(NodeId(id)).voters((1..=voters).map(NodeId));
-        let config = configure(builder).build().unwrap();
+        let config = plant(configure(builder)).build().unwrap();
         let now = Instant::from_millis(1);
         let mut log = MultiPaxos::new(config, image.restored(usize::MAX), now).unwrap();
         for peer in (1..=9).filter(|peer| *peer != id) {
