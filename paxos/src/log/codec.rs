@@ -1,5 +1,5 @@
 //! The bytes of messages. Format version 1, carried by the frame around each; see
-//! `tests/it/golden.rs` for each message in hex.
+//! `tests/it/log/golden.rs` for each message in hex.
 
 use alloc::boxed::Box;
 

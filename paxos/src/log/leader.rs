@@ -283,6 +283,12 @@ impl Leader {
     pub(crate) fn advance(&mut self, node: &mut Node) {
         let before = node.chosen;
         loop {
+            // Before counting anything else: what was chosen last may be a configuration, and who
+            // counts behind it are its voters. (Whatever a peer has put there: test
+            // `a_configuration_of_other_voters_breaks_no_leader`.)
+            if node.history.since() != self.since {
+                self.follow_membership(node);
+            }
             let at = node.chosen.next();
             if at > node.held.through() {
                 break;
@@ -309,9 +315,6 @@ impl Leader {
         if node.chosen > before {
             if self.commit_due.is_none() {
                 self.commit_due = Some(node.now + node.config.timing.commit_delay);
-            }
-            if node.history.since() != self.since {
-                self.follow_membership(node);
             }
         }
         self.confirm_reads(node);

@@ -4,22 +4,22 @@
 //! After every step each machine checks itself, and the cluster checks that nobody hands out another
 //! entry than anybody has handed out in that place, in order and without a gap.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use synod_core::{
-    Batch, Entry, EntryKind, Envelope, Instant, Lane, Link, LinkId, LoadId, LogEvent, LogImage,
-    LogIndex, LogLoad, LogRecord, Machine, NodeId, OldLog, Output, ReadLevel, Rejected,
+    Batch, Entry as LogEntry, EntryKind, Envelope, Instant, Lane, Link, LinkId, LoadId, LogEvent,
+    LogImage, LogIndex, LogLoad, LogRecord, Machine, NodeId, OldLog, Output, ReadLevel, Rejected,
     ReplicatedLog, Role, Status, Ticket, WriteId,
 };
 use synod_paxos::Ballot;
 use synod_paxos::log::planted::Bug;
 use synod_paxos::log::{Body, Config, ConfigBuilder, Detail, Event, Message, MultiPaxos};
 
-/// The default of `election_round`, and the longest that one may be drawn.
-pub(crate) const ROUND: Duration = Duration::from_millis(100);
+/// The longest that a round of the election may be drawn by default.
 pub(crate) const LONGEST_ROUND: Duration = Duration::from_millis(125);
 
 /// A message on its way, and whether it gets there.
@@ -60,7 +60,7 @@ pub(crate) struct Cluster {
     /// How many messages of each kind were sent.
     pub(crate) sent: BTreeMap<&'static str, u64>,
     /// What anybody has handed out.
-    chosen: BTreeMap<LogIndex, Entry>,
+    chosen: BTreeMap<LogIndex, LogEntry>,
     /// Phases 1 that have begun: when, and of which ballot.
     pub(crate) ballots: Vec<(Instant, Ballot)>,
     configure: Rc<dyn Fn(ConfigBuilder) -> ConfigBuilder>,
@@ -430,10 +430,10 @@ impl Cluster {
                 if !self.servers[&id].up || status.role != Role::Leader {
                     continue;
                 }
-                if !asked.contains_key(&(id, status.era)) {
+                if let Entry::Vacant(slot) = asked.entry((id, status.era)) {
                     let text = format!("{id} in {} at {:?}", status.era, self.now);
                     if let Ok(ticket) = self.propose(id, &text) {
-                        asked.insert((id, status.era), ticket);
+                        slot.insert(ticket);
                     }
                 }
             }
@@ -549,7 +549,7 @@ impl Cluster {
 
 impl Server {
     /// Checks and keeps what is handed out.
-    fn hear(&mut self, event: &Event, chosen: &mut BTreeMap<LogIndex, Entry>) {
+    fn hear(&mut self, event: &Event, chosen: &mut BTreeMap<LogIndex, LogEntry>) {
         match event {
             LogEvent::Committed(committed) => {
                 for (index, entry) in committed.entries.iter() {

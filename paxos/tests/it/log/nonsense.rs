@@ -258,6 +258,37 @@ fn a_configuration_that_cannot_be_read_stops_the_node() {
     );
 }
 
+/// A configuration with other voters than this node's, as no leader of ours proposes: found in
+/// phase 1 and chosen while what follows it is still being written.
+#[test]
+fn a_configuration_of_other_voters_breaks_no_leader() {
+    let mut solo = Solo::new(1, 1);
+    let ballot = b(2, 2);
+    let entry = synod_core::Entry {
+        kind: synod_core::EntryKind::Config,
+        payload: some_config(),
+    };
+    let entries = Entries::new(i(1), ballot.stamp(), [entry]);
+    solo.say(2, ballot, accept(entries, 0, 1));
+    solo.settle();
+    for _ in 0..9 {
+        solo.wake();
+        if !solo.writing.is_empty() {
+            break;
+        }
+    }
+    // Its promise is durable, and it leads; then the configuration, while "x" gathers behind it.
+    solo.sync_one();
+    assert_eq!(solo.status().role, synod_core::Role::Leader);
+    solo.propose("x").unwrap();
+    solo.settle();
+    let status = solo.status();
+    assert_eq!(status.voters, [n(1), n(2), n(3)]);
+    assert_eq!(status.committed, i(1), "the next slot needs two of these");
+    solo.say(3, solo.ballot(), accepted(2, &[]));
+    assert_eq!(solo.status().committed, i(2));
+}
+
 #[derive(Clone, Debug)]
 enum Start {
     Fresh,

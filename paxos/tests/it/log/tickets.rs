@@ -122,7 +122,7 @@ fn a_leader_that_recovers_its_own_proposals_does_not_lose_them() {
         if chosen {
             what != "displaced"
         } else {
-            what != ""
+            !what.is_empty()
         },
         "{what:?}, {chosen}"
     );
