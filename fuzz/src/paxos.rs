@@ -14,9 +14,7 @@ use synod_core::{
     ReplicatedLog, Round, SnapshotId, SnapshotMeta, Ticket, WriteId,
 };
 use synod_paxos::Ballot;
-use synod_paxos::log::{
-    Accept, Body, Config, Cover, Membership, Message, MultiPaxos, Page, Piece,
-};
+use synod_paxos::log::{Accept, Body, Config, Cover, Membership, Message, MultiPaxos, Page, Piece};
 
 const ME: NodeId = NodeId(1);
 const TAIL_BYTES: usize = 200;
@@ -378,8 +376,12 @@ fn cover(script: &mut Unstructured<'_>) -> Result<Cover> {
 fn config_bytes(script: &mut Unstructured<'_>) -> Result<Bytes> {
     // A founder's first state ends with its configuration.
     let voters = script.int_in_range(1..=4)?;
-    let mut log = MultiPaxos::new(config(voters, 1), LogImage::new().restored(0), Instant::START)
-        .expect("an empty disk is a start");
+    let mut log = MultiPaxos::new(
+        config(voters, 1),
+        LogImage::new().restored(0),
+        Instant::START,
+    )
+    .expect("an empty disk is a start");
     let mut found = None;
     while let Some(output) = log.poll() {
         if let Output::Persist(_, records) = output {

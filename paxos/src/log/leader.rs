@@ -312,10 +312,8 @@ impl Leader {
             self.uncommitted -= weight.min(self.uncommitted);
             node.choose(index);
         }
-        if node.chosen > before {
-            if self.commit_due.is_none() {
-                self.commit_due = Some(node.now + node.config.timing.commit_delay);
-            }
+        if node.chosen > before && self.commit_due.is_none() {
+            self.commit_due = Some(node.now + node.config.timing.commit_delay);
         }
         self.confirm_reads(node);
     }
