@@ -16,8 +16,8 @@ pub(crate) struct Peer {
     pub(crate) acked: Cover,
     /// The next slot to send.
     pub(crate) next: LogIndex,
-    /// Messages under way: the last slot of each and its bytes.
-    in_flight: VecDeque<(LogIndex, usize)>,
+    /// Messages under way: the slots of each and its bytes.
+    in_flight: VecDeque<(LogIndex, LogIndex, usize)>,
     in_flight_bytes: usize,
     /// When it last acknowledged something new, or was sent something while nothing was under way.
     moved: Instant,
@@ -88,13 +88,13 @@ impl Peer {
         }
     }
 
-    /// Entries up to `last` have gone out.
-    pub(crate) fn sent(&mut self, last: LogIndex, bytes: usize, now: Instant) {
+    /// Entries in these slots have gone out.
+    pub(crate) fn sent(&mut self, first: LogIndex, last: LogIndex, bytes: usize, now: Instant) {
         self.next = last.next();
         if self.in_flight.is_empty() {
             self.moved = now;
         }
-        self.in_flight.push_back((last, bytes));
+        self.in_flight.push_back((first, last, bytes));
         self.in_flight_bytes += bytes;
     }
 
@@ -107,11 +107,25 @@ impl Peer {
             self.acked.add(*first, *last);
         }
         let news = gaps || before != (self.acked.through(), self.acked.last());
-        while let Some((last, bytes)) = self.in_flight.front()
-            && self.acked.contains(*last)
+        // All of its slots, not only the last: that may have come with an earlier message, and if this
+        // one is lost, nobody would send the others again.
+        let (acked, mut gone) = (&self.acked, 0);
+        let came = |first: LogIndex, last: LogIndex| acked.end_of(first) >= Some(last);
+        while let Some((first, last, bytes)) = self.in_flight.front()
+            && came(*first, *last)
         {
-            self.in_flight_bytes -= bytes;
+            gone += bytes;
             self.in_flight.pop_front();
+        }
+        if !acked.beyond().is_empty() {
+            self.in_flight.retain(|(first, last, bytes)| {
+                let there = came(*first, *last);
+                gone += if there { *bytes } else { 0 };
+                !there
+            });
+        }
+        if gone > 0 {
+            self.in_flight_bytes -= gone;
             self.moved = now;
             self.patience = 0;
         }
@@ -153,7 +167,7 @@ impl Peer {
             "{} answers what was asked",
             self.id
         );
-        let bytes: usize = self.in_flight.iter().map(|(_, bytes)| bytes).sum();
+        let bytes: usize = self.in_flight.iter().map(|(.., bytes)| bytes).sum();
         assert_eq!(
             bytes, self.in_flight_bytes,
             "{} has what is in flight",

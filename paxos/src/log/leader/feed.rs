@@ -69,9 +69,9 @@ impl Leader {
                 debug_assert!(planted!(node, GapNotFilled), "what is pushed is in memory");
                 break;
             };
-            let (last, bytes) = (entries.last(), entries.weight());
+            let (first, last, bytes) = (entries.first(), entries.last(), entries.weight());
             send(node, peer, entries, pushed, round);
-            peer.sent(last, bytes, node.now);
+            peer.sent(first, last, bytes, node.now);
         }
         let wanted = (reading && peer.round_sent < round)
             // Nobody waits for a sign of life much longer than one interval: what was sent just
