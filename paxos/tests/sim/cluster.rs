@@ -155,6 +155,9 @@ impl Settings {
             drawn.append = drawn.append.max(5_000);
             drawn.messages = drawn.messages.max(8);
         }
+        // Who is behind asks for one page at a time, and waits for its disk before it asks for more.
+        let page = 800 * plan.demand() / each_second.max(1);
+        drawn.append = drawn.append.max(bytes(page));
         if each_second * (drawn.chunk as u64) < 20_000 {
             drawn.chunk = 4_000;
         }
