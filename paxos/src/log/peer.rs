@@ -16,8 +16,8 @@ pub(crate) struct Peer {
     pub(crate) acked: Cover,
     /// The next slot to send.
     pub(crate) next: LogIndex,
-    /// Messages under way: the slots of each and its bytes.
-    in_flight: VecDeque<(LogIndex, LogIndex, usize)>,
+    /// Messages under way, in the order in which they were sent.
+    in_flight: VecDeque<Flight>,
     in_flight_bytes: usize,
     /// When it last acknowledged something new, or was sent something while nothing was under way.
     moved: Instant,
@@ -34,6 +34,23 @@ pub(crate) struct Peer {
     pub(crate) sent_at: Instant,
     /// It is taken out by the entry here, and still told so.
     pub(crate) leaving: Option<LogIndex>,
+}
+
+/// A message under way.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Flight {
+    first: LogIndex,
+    last: LogIndex,
+    bytes: usize,
+    sent: Instant,
+}
+
+impl Flight {
+    /// All of its slots, not only the last: that may have come with an earlier message, and if this
+    /// one is lost, nobody would send the others again.
+    fn has_come(&self, acked: &Cover) -> bool {
+        acked.end_of(self.first) >= Some(self.last)
+    }
 }
 
 impl Peer {
@@ -82,8 +99,17 @@ impl Peer {
     pub(crate) fn retry(&mut self, now: Instant, round: Duration) {
         let patience = round.saturating_mul(2 << self.patience.min(4));
         self.linked &= self.leaving.is_none() || now.since(self.heard) < patience;
-        if !self.in_flight.is_empty() && now.since(self.moved) >= patience {
+        let Some(oldest) = self.in_flight.front() else {
+            return;
+        };
+        // What was sent later is there: while there is always something new, something always moves.
+        let overtaken =
+            oldest.last < self.acked.last() && now.since(oldest.sent) >= round.saturating_mul(2);
+        let still = now.since(self.moved) >= patience;
+        if still {
             self.patience += 1;
+        }
+        if still || overtaken {
             self.rewind(now);
         }
     }
@@ -94,7 +120,12 @@ impl Peer {
         if self.in_flight.is_empty() {
             self.moved = now;
         }
-        self.in_flight.push_back((first, last, bytes));
+        self.in_flight.push_back(Flight {
+            first,
+            last,
+            bytes,
+            sent: now,
+        });
         self.in_flight_bytes += bytes;
     }
 
@@ -107,20 +138,17 @@ impl Peer {
             self.acked.add(*first, *last);
         }
         let news = gaps || before != (self.acked.through(), self.acked.last());
-        // All of its slots, not only the last: that may have come with an earlier message, and if this
-        // one is lost, nobody would send the others again.
         let (acked, mut gone) = (&self.acked, 0);
-        let came = |first: LogIndex, last: LogIndex| acked.end_of(first) >= Some(last);
-        while let Some((first, last, bytes)) = self.in_flight.front()
-            && came(*first, *last)
+        while let Some(flight) = self.in_flight.front()
+            && flight.has_come(acked)
         {
-            gone += bytes;
+            gone += flight.bytes;
             self.in_flight.pop_front();
         }
         if !acked.beyond().is_empty() {
-            self.in_flight.retain(|(first, last, bytes)| {
-                let there = came(*first, *last);
-                gone += if there { *bytes } else { 0 };
+            self.in_flight.retain(|flight| {
+                let there = flight.has_come(acked);
+                gone += if there { flight.bytes } else { 0 };
                 !there
             });
         }
@@ -167,7 +195,7 @@ impl Peer {
             "{} answers what was asked",
             self.id
         );
-        let bytes: usize = self.in_flight.iter().map(|(.., bytes)| bytes).sum();
+        let bytes: usize = self.in_flight.iter().map(|flight| flight.bytes).sum();
         assert_eq!(
             bytes, self.in_flight_bytes,
             "{} has what is in flight",
