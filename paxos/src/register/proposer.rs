@@ -120,8 +120,8 @@ impl Proposer {
         // Everybody asks all acceptors, so its own knows best whether others have come by since: that
         // saves a proposal which can only fail, and whose outcome would be in doubt.
         let (promised, _) = node.store.view(&key);
-        let is_blind =
-            planted!(node, OneRoundTripByOthers) || planted!(node, CacheKeptAfterUnknown);
+        let by_others = planted!(node, OneRoundTripByOthers);
+        let is_blind = by_others || planted!(node, CacheKeptAfterUnknown);
         let is_stale = |cache: &Cache| node.is_acceptor() && promised > cache.next && !is_blind;
         let cache = self.caches.take(&key).filter(|cache| !is_stale(cache));
         let Some(cache) = cache else {

@@ -1,7 +1,7 @@
 //! Three nodes of Multi-Paxos and their whole world on one page: a network and disks in memory, no
 //! runtime.
 //!
-//! `cargo run -p synod-paxos --example by_hand`
+//! `cargo run -p synod-paxos --example log_by_hand`
 #![allow(
     clippy::print_stdout,
     clippy::std_instead_of_alloc,

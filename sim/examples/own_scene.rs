@@ -1,5 +1,5 @@
 //! Test a machine of your own that is no log under a thousand failures: `cargo run --example
-//! own_machine`. It is single-decree Paxos (Lamport, "Paxos Made Simple", 2001); run it with
+//! own_scene`. It is single-decree Paxos (Lamport, "Paxos Made Simple", 2001); run it with
 //! `forget` to see what happens if acceptors promise before their disk has answered.
 
 #![allow(clippy::print_stdout)] // an example talks
