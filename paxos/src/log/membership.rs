@@ -179,12 +179,17 @@ impl Decode for Membership {
 fn decode_phases(phase1: &Bytes, phase2: &Bytes, fast: Option<&Bytes>) -> Option<PaxosPhases> {
     let one = Quorum::decode(phase1).ok()?;
     let two = Quorum::decode(phase2).ok()?;
-    let phases = match fast {
-        None => PaxosPhases::new(&one, &two).ok()?,
-        Some(fast) => PaxosPhases::with_fast(&one, &two, &Quorum::decode(fast).ok()?).ok()?,
+    let fast = match fast {
+        None => None,
+        Some(fast) => Some(Quorum::decode(fast).ok()?),
     };
-    let canonical = phases.phase1() == &one && phases.phase2() == &two;
-    canonical.then_some(phases)
+    let phases = match &fast {
+        None => PaxosPhases::new(&one, &two).ok()?,
+        Some(fast) => PaxosPhases::with_fast(&one, &two, fast).ok()?,
+    };
+    // Each over the members of all: there is one encoding.
+    let whole = phases.phase1() == &one && phases.phase2() == &two;
+    (whole && phases.fast() == fast.as_ref()).then_some(phases)
 }
 
 /// The configurations in a log: each is in force behind the slot that chose it.
@@ -226,5 +231,33 @@ impl History {
     pub(crate) fn compact(&mut self, through: LogIndex) {
         let behind = self.steps.partition_point(|(since, _)| *since <= through);
         self.steps.drain(..behind.max(1) - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(phase1: u64, phase2: u64, fast: u64) -> bool {
+        let count = |need: usize, nodes: u64| {
+            let quorum = Quorum::count(need, (1..=nodes).map(NodeId));
+            Bytes::from(quorum.expect("a count").encode())
+        };
+        let mut out = BytesMut::new();
+        1_u8.encode(&mut out);
+        Some(count(phase1 as usize, phase1)).encode(&mut out);
+        count(1, phase2).encode(&mut out);
+        Some(count(fast as usize, fast)).encode(&mut out);
+        Vec::<NodeId>::new().encode(&mut out);
+        Membership::decode_all(out.freeze()).is_ok()
+    }
+
+    /// Found by fuzzing: fast quorums over fewer members were taken, and written over all.
+    #[test]
+    fn a_membership_has_one_encoding() {
+        assert!(decoded(4, 4, 4));
+        for (phase1, phase2, fast) in [(3, 4, 4), (4, 3, 4), (4, 4, 3)] {
+            assert!(!decoded(phase1, phase2, fast), "{phase1} {phase2} {fast}");
+        }
     }
 }
