@@ -302,20 +302,6 @@ impl ConfigBuilder {
         }
         Ok(config)
     }
-
-    /// Checks the settings for a model checker: time stands still and limits are small, so that the state space is finite.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] as [`build`](Self::build).
-    pub fn for_exploration(self) -> Result<Config, ConfigError> {
-        let mut config = self.build()?;
-        config.timing.heartbeat = Duration::ZERO;
-        config.timing.round = Duration::ZERO;
-        config.timing.commit_delay = Duration::ZERO;
-        config.limits.in_flight_messages = 1;
-        Ok(config)
-    }
 }
 
 impl Config {

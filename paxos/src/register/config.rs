@@ -271,20 +271,6 @@ impl ConfigBuilder {
         };
         Ok(config)
     }
-
-    /// Checks the settings for a model checker: time stands still, so every timer is due at once.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] as [`build`](Self::build).
-    pub fn for_exploration(self) -> Result<Config, ConfigError> {
-        let mut config = self.build()?;
-        config.timing.retry = Duration::ZERO;
-        config.timing.backoff_min = Duration::ZERO;
-        config.timing.backoff_max = Duration::ZERO;
-        config.timing.purge_delay = Duration::ZERO;
-        Ok(config)
-    }
 }
 
 impl Config {
