@@ -275,7 +275,8 @@ impl Leader {
         phases.phase2().highest_by(value)
     }
 
-    /// Chooses what a quorum holds durably in this ballot. Slots may get there in any order; a gap
+    /// Chooses what a quorum holds durably in this ballot (Paxos Made Simple §2.2: a value is chosen once a
+    /// quorum has accepted it in one ballot). Slots may get there in any order; a gap
     /// holds back those behind it, and when it closes they come at once.
     ///
     /// A peer also counts for slots that it knows to be chosen, whatever their mark there: the value

@@ -10,8 +10,9 @@
 //!   is not needed. Slots are chosen in any order and handed out in order.
 //! - **One phase 1 for all slots** that are not known to be chosen; what it finds is proposed again,
 //!   gaps as blanks. A leader needs no log that is up to date: it fetches what it lacks.
-//! - **The leader sends what is of its ballot; who lacks earlier slots asks for them**, of any node that
-//!   has them. So a leader reads no disk for anybody that is far behind.
+//! - **The leader sends what is of its ballot and in memory; who lacks earlier slots asks it for them**, a
+//!   page at a time and as its own disk takes them, so the leader keeps no account of who is far behind.
+//!   A candidate asks its acceptors in the same way.
 //! - **Elections** are ballot leader election: they need no log either, and make progress under partial
 //!   connectivity (`elect.rs`).
 //! - **A ballot is no term.** The same entry may carry another mark on each node.

@@ -44,16 +44,23 @@ pub(crate) enum Role {
 impl MultiPaxos {
     // Transitions: one function each.
 
-    /// Follows whoever the promised ballot belongs to; `leader` once that leads.
-    fn become_follower(&mut self, leader: Option<NodeId>, why: &'static str) {
-        let node = &mut self.node;
+    /// Ends a leadership, if there is one: before another ballot is promised, since what it has taken
+    /// on is of its own.
+    fn step_down(&mut self) {
         if let Role::Leader(leader) = &mut self.role {
-            // What it has taken on goes to its slots like the rest: a leader that crashed here would
-            // have left it in the same state.
+            let node = &mut self.node;
+            // It goes to its slots like the rest: a leader that crashed here would have left it in
+            // the same state.
             node.seal(leader.ballot);
             leader.end_reads(node);
             node.touch = node.now;
         }
+    }
+
+    /// Follows whoever the promised ballot belongs to; `leader` once that leads.
+    fn become_follower(&mut self, leader: Option<NodeId>, why: &'static str) {
+        self.step_down();
+        let node = &self.node;
         if leader != node.leader {
             self.give_up_forwards();
         }
@@ -73,10 +80,7 @@ impl MultiPaxos {
 
     /// Promises a higher ballot of another node.
     pub(crate) fn follow(&mut self, ballot: Ballot, why: &'static str) {
-        if let Role::Leader(leader) = &self.role {
-            let ballot = leader.ballot;
-            self.node.seal(ballot);
-        }
+        self.step_down();
         self.node.promise(ballot);
         self.election.promised(ballot);
         self.become_follower(None, why);
@@ -85,11 +89,7 @@ impl MultiPaxos {
     /// Prepares a ballot of its own (phase 1).
     fn become_candidate(&mut self, why: &'static str) {
         let ballot = self.election.stand(&self.node);
-        if let Role::Leader(leader) = &mut self.role {
-            self.node.seal(leader.ballot);
-            leader.end_reads(&mut self.node);
-            self.node.touch = self.node.now;
-        }
+        self.step_down();
         self.give_up_forwards();
         let node = &mut self.node;
         node.leader = None;
@@ -105,15 +105,14 @@ impl MultiPaxos {
 
     /// Leads, once phase 1 is done.
     fn lead_if_done(&mut self) {
-        let Role::Candidate(candidate) = &self.role else {
+        let node = &mut self.node;
+        let Role::Candidate(candidate) = &mut self.role else {
             return;
         };
-        if !candidate.is_done(&self.node) {
+        if !candidate.is_done(node) {
             return;
         }
-        let ballot = candidate.ballot;
-        let found = candidate.clone().finish(&self.node);
-        let node = &mut self.node;
+        let (ballot, found) = (candidate.ballot, candidate.finish(node));
         node.leader = Some(node.id());
         node.age_claims();
         self.role = Role::Leader(Leader::new(node, ballot, found));

@@ -232,7 +232,7 @@ impl Node {
     }
 
     /// Promises a ballot, which is higher than the one before: no lower one gets anything from this
-    /// node any more. What it has accepted in lower ones stays, as votes.
+    /// node any more (Paxos Made Simple §2.2, P1a). What it has accepted in lower ones stays, as votes.
     pub(crate) fn promise(&mut self, ballot: Ballot) {
         debug_assert!(ballot > self.promised, "promises only rise");
         self.tickets.arm(&self.slots, self.promised);

@@ -51,7 +51,7 @@ pub(crate) struct Found {
 }
 
 impl Candidate {
-    /// Promises `ballot`, its own, and asks the others to. Own promise and question are held back
+    /// Promises `ballot`, its own, and asks the others to (Paxos Made Simple §2.2, phase 1a). Own promise and question are held back
     /// until that is durable: so no life of this node uses a ballot that another one has used.
     pub(crate) fn new(node: &mut Node, ballot: Ballot) -> Option<Self> {
         let phases = node.membership().phases()?;
@@ -243,7 +243,8 @@ impl Candidate {
         known(self, node) > before
     }
 
-    /// Notes what an acceptor has voted for. What one that does not come to belong to the quorum has
+    /// Notes what an acceptor has voted for: the vote of the highest ballot counts (Paxos Made Simple
+    /// §2.2, P2c: with a lower one, what a quorum has chosen in between would be undone). What one that does not come to belong to the quorum has
     /// said counts too: each vote is for a value that is safe in its ballot, so the highest of more
     /// votes than a quorum's is as good. A page that was asked for before the promise says less, what
     /// is chosen alone, but ends there, so nothing in it is missing either.
@@ -273,7 +274,8 @@ impl Candidate {
         self.promises.record(from, false) == Verdict::Lost
     }
 
-    /// Whether a quorum has promised and all its votes are known: then phase 2 may begin.
+    /// Whether a quorum has promised and all its votes are known: then phase 2 may begin (§2.2, phase 2a;
+    /// that it need only meet the quorums of phase 2: Howard et al., *Flexible Paxos*, 2016).
     pub(crate) fn is_done(&self, node: &Node) -> bool {
         let quorum = self.promises.quorum();
         let complete = self.acceptors.iter().filter(|acceptor| {
@@ -291,8 +293,8 @@ impl Candidate {
         quorum.is_quorum(complete)
     }
 
-    /// What phase 1 has found.
-    pub(crate) fn finish(mut self, node: &Node) -> Found {
+    /// Hands over what phase 1 has found; nothing of it is left here.
+    pub(crate) fn finish(&mut self, node: &Node) -> Found {
         let votes = self.found.split_off(&node.chosen.next());
         let through = votes
             .last_key_value()
