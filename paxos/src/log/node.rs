@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use synod_core::{
     Entries, Entry, Envelope, FailStop, Generation, Ghost, Handout, Instant, LinkId, LogEvent,
     LogIndex, LogLoad, LogRecord, NodeId, Outbox, RoleChange, SnapshotId, SnapshotMeta, mix,
@@ -11,7 +12,7 @@ use synod_core::{
 
 use super::membership::History;
 use super::planted::planted;
-use super::record::HardState;
+use super::record::{HardState, Written};
 use super::slots::Slots;
 use super::tickets::Tickets;
 use super::{Body, Config, Cover, Detail, Event, Membership, Message};
@@ -43,6 +44,8 @@ pub(crate) struct Node {
 
     // Durable.
     pub(crate) generation: Generation,
+    /// The configuration that the cluster was founded with, encoded.
+    founding: Bytes,
     /// Whether that is durable.
     pub(crate) founded: bool,
     /// The highest ballot that it has promised: it takes part in no lower one.
@@ -95,6 +98,7 @@ impl Node {
             now: Instant::START,
             life: mix(config.seed, 0x6c69_6665),
             generation: hard.generation,
+            founding: hard.founding.to_bytes(),
             founded: true,
             promised: hard.promised,
             known: hard.known,
@@ -220,15 +224,15 @@ impl Node {
 
     pub(crate) fn write_state(&mut self) {
         self.hinted = self.chosen;
-        let hard = HardState {
+        let state = Written {
             node: self.id(),
             generation: self.generation,
             promised: self.promised,
             chosen: self.chosen,
-            known: self.known.clone(),
-            founding: self.config.founding.clone(),
+            known: &self.known,
+            founding: &self.founding,
         };
-        self.outbox.write(LogRecord::State(hard.to_bytes()));
+        self.outbox.write(LogRecord::State(state.to_bytes()));
     }
 
     /// Promises a ballot, which is higher than the one before: no lower one gets anything from this
