@@ -104,6 +104,9 @@ mod tag {
     pub(super) const READ: u8 = 14;
     pub(super) const READ_AT: u8 = 15;
     pub(super) const STRANGER: u8 = 16;
+    pub(super) const QUORUM_READ: u8 = 17;
+    pub(super) const QUORUM_READ_AT: u8 = 18;
+    pub(super) const FILL: u8 = 19;
 }
 
 impl Encode for Body {
@@ -206,6 +209,27 @@ impl Encode for Body {
                 out.put_u8(tag::STRANGER);
                 known.encode(out);
             }
+            Self::QuorumRead { life, round } => {
+                out.put_u8(tag::QUORUM_READ);
+                life.encode(out);
+                round.encode(out);
+            }
+            Self::QuorumReadAt {
+                life,
+                round,
+                last,
+                chosen,
+            } => {
+                out.put_u8(tag::QUORUM_READ_AT);
+                life.encode(out);
+                round.encode(out);
+                last.encode(out);
+                chosen.encode(out);
+            }
+            Self::Fill { through } => {
+                out.put_u8(tag::FILL);
+                through.encode(out);
+            }
         }
     }
 }
@@ -265,6 +289,19 @@ impl Decode for Body {
             },
             tag::STRANGER => Self::Stranger {
                 known: Decode::decode(input)?,
+            },
+            tag::QUORUM_READ => Self::QuorumRead {
+                life: Decode::decode(input)?,
+                round: Decode::decode(input)?,
+            },
+            tag::QUORUM_READ_AT => Self::QuorumReadAt {
+                life: Decode::decode(input)?,
+                round: Decode::decode(input)?,
+                last: Decode::decode(input)?,
+                chosen: Decode::decode(input)?,
+            },
+            tag::FILL => Self::Fill {
+                through: Decode::decode(input)?,
             },
             tag => {
                 return Err(DecodeError::Tag {

@@ -30,6 +30,7 @@ pub struct Config {
     pub(crate) timing: Timing,
     pub(crate) limits: Limits,
     pub(crate) forward: bool,
+    pub(crate) quorum_reads: bool,
     #[cfg(feature = "planted")]
     pub(crate) planted: Option<super::planted::Bug>,
 }
@@ -91,6 +92,7 @@ impl Config {
                     writes_in_flight: 1,
                 },
                 forward: true,
+                quorum_reads: false,
                 #[cfg(feature = "planted")]
                 planted: None,
             },
@@ -190,6 +192,16 @@ impl ConfigBuilder {
     #[must_use]
     pub const fn forward_proposals(mut self, forward: bool) -> Self {
         self.config.forward = forward;
+        self
+    }
+
+    /// Whether a linearizable read at a node that does not lead asks the voters instead of the leader
+    /// (Paxos quorum reads; Charapko et al., 2019). It takes load off the leader and works while there is
+    /// none, but a read may have to wait for writes that are under way. A node on its own: the others may
+    /// choose otherwise. Default: no.
+    #[must_use]
+    pub const fn quorum_reads(mut self, quorum_reads: bool) -> Self {
+        self.config.quorum_reads = quorum_reads;
         self
     }
 

@@ -115,6 +115,30 @@ pub enum Body {
         /// The slot, or why there is none.
         index: Result<LogIndex, Denial>,
     },
+    /// Asks for the last slot that the receiver has voted in: a Paxos quorum read.
+    QuorumRead {
+        /// One life of the sender's machine.
+        life: u64,
+        /// The reader's round.
+        round: Round,
+    },
+    /// The answer to [`QuorumRead`](Self::QuorumRead).
+    QuorumReadAt {
+        /// The reader's life, as asked.
+        life: u64,
+        /// The round, as asked.
+        round: Round,
+        /// The last slot that the sender has voted in, in any ballot, or knows to be chosen.
+        last: LogIndex,
+        /// The last slot that the sender knows to be chosen, with all before it.
+        chosen: LogIndex,
+    },
+    /// A reader asks the leader to propose something in each slot up to here: somebody has voted in
+    /// them, and they stay open.
+    Fill {
+        /// The last of them.
+        through: LogIndex,
+    },
     /// Your storage is not the one I know under your name: you must not take part.
     Stranger {
         /// The life of the storage that is known.
@@ -203,6 +227,9 @@ impl Message {
             | Body::Proposed { .. }
             | Body::Read { .. }
             | Body::ReadAt { .. }
+            | Body::QuorumRead { .. }
+            | Body::QuorumReadAt { .. }
+            | Body::Fill { .. }
             | Body::Stranger { .. } => 0,
         };
         self.ballot.round.max(ballots).max(self.greatest()) <= LIMIT
@@ -238,6 +265,14 @@ impl Message {
             },
             // A ticket of a read is only compared.
             Body::ReadAt { index, .. } => index.map_or(0, |at| at.0),
+            Body::QuorumRead { round, .. } => round.0,
+            Body::QuorumReadAt {
+                round,
+                last,
+                chosen,
+                ..
+            } => round.0.max(last.0).max(chosen.0),
+            Body::Fill { through } => through.0,
             Body::TakeOver | Body::Nack | Body::Read { .. } | Body::Stranger { .. } => 0,
         }
     }

@@ -19,7 +19,7 @@
 //!
 //! `node.rs` is what a node is in every role: promise, slots, links, outbox. `prepare.rs` is phase 1,
 //! `leader.rs` with `leader/feed.rs` and `follower.rs` are the two sides of phase 2, `fetch.rs` is how
-//! nodes get what they lack. `slots.rs` holds votes, `cover.rs` is a set of slots.
+//! nodes get what they lack, `quorum_read.rs` reads that ask no leader. `slots.rs` holds votes, `cover.rs` is a set of slots.
 
 mod codec;
 mod config;
@@ -38,6 +38,7 @@ mod node;
 mod peer;
 pub mod planted;
 mod prepare;
+mod quorum_read;
 mod record;
 mod replicated;
 mod restore;

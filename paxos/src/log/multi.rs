@@ -13,6 +13,7 @@ use super::follower::Follower;
 use super::leader::Leader;
 use super::node::{Node, Note};
 use super::prepare::Candidate;
+use super::quorum_read::QuorumReads;
 use super::{Body, Detail, Event, Message};
 use crate::Ballot;
 
@@ -30,6 +31,7 @@ pub struct MultiPaxos {
     pub(crate) election: Election,
     pub(crate) forwards: Forwards,
     pub(crate) server: Server,
+    pub(crate) quorum_reads: QuorumReads,
     /// Something has happened since the last flush that may have to be sent or written.
     pub(crate) dirty: bool,
 }
@@ -193,6 +195,7 @@ impl MultiPaxos {
     fn on_tick(&mut self) {
         self.expire_forwards();
         self.node.tick();
+        self.quorum_reads.tick(&mut self.node);
         if !matches!(self.role, Role::Leader(_)) {
             self.node.lose_touch();
         }
@@ -253,6 +256,9 @@ impl MultiPaxos {
     /// often has only to hand out what is ready.
     #[inline(never)]
     fn flush(&mut self) {
+        if !self.quorum_reads.is_idle() {
+            self.read_by_quorums();
+        }
         let node = &mut self.node;
         match &mut self.role {
             Role::Leader(leader) => {
@@ -345,6 +351,7 @@ impl Machine for MultiPaxos {
             if node.is_voter() && node.membership().is_voter(peer) {
                 self.election.ask(node, peer);
             }
+            self.quorum_reads.relink(node, peer);
         }
         match &mut self.role {
             Role::Leader(leader) => leader.relink(node, peer, up),
@@ -418,6 +425,7 @@ impl Machine for MultiPaxos {
         let round = round.map(wake("the end of a round of the election"));
         let forwards = self.forwards.deadline();
         let forwards = forwards.map(wake("the leader's answer to what was passed on"));
+        let forwards = Wake::earlier(forwards, self.quorum_reads.deadline());
         let node = self.node.deadline(leads);
         Wake::earlier(Wake::earlier(role, round), Wake::earlier(forwards, node))
     }

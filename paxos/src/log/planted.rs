@@ -29,6 +29,11 @@ pub enum Bug {
     ReadUnconfirmed,
     /// A read is answered before the leader knows what earlier ballots have chosen.
     ReadBeforeRecovery,
+    /// A quorum read is answered at what the reader knows to be chosen instead of at the last slot that
+    /// the quorum has voted in.
+    QuorumReadDoesNotWait,
+    /// A quorum read asks one voter less than a majority.
+    QuorumReadFromTooFew,
     /// The leader counts its own votes before they are durable.
     CountUnwritten,
     /// Entries are handed out a second time after a restart.
@@ -38,7 +43,7 @@ pub enum Bug {
 #[cfg(feature = "planted")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,
         Self::VoteNotPersisted,
@@ -51,6 +56,8 @@ impl Bug {
         Self::SnapshotDropsVotes,
         Self::ReadUnconfirmed,
         Self::ReadBeforeRecovery,
+        Self::QuorumReadDoesNotWait,
+        Self::QuorumReadFromTooFew,
         Self::CountUnwritten,
         Self::HandOutTwice,
     ];

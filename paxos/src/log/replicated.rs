@@ -42,12 +42,27 @@ impl MultiPaxos {
         Err(self.reject(Some(command), refusal))
     }
 
+    /// Asks the voters, whoever leads, in whatever role this node is.
+    pub(crate) fn read_by_quorum(&mut self) -> Result<Ticket, Rejected> {
+        if self.node.membership().phases().is_none() {
+            // It has not heard yet who votes.
+            return Err(self.reject(None, Refusal::NoLeader));
+        }
+        let ticket = self.node.tickets.next_read();
+        self.node.handout.begin_read();
+        self.quorum_reads.read(&self.node, ticket);
+        Ok(ticket)
+    }
+
     /// Asks the leader, here or elsewhere, from which index on a read may be answered.
     fn read_linearizable(&mut self) -> Result<Ticket, Rejected> {
         let linked = self
             .node
             .leader
             .is_some_and(|leader| self.node.link_to(leader).is_some());
+        if self.node.config.quorum_reads && !matches!(self.role, Role::Leader(_)) {
+            return self.read_by_quorum();
+        }
         match &mut self.role {
             Role::Leader(leader) => {
                 let ticket = self.node.tickets.next_read();

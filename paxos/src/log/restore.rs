@@ -14,6 +14,7 @@ use super::membership::History;
 use super::multi::{MultiPaxos, Role};
 use super::node::Node;
 use super::planted::planted;
+use super::quorum_read::QuorumReads;
 use super::record::HardState;
 use super::slots::Slots;
 use super::{Config, Membership, RestoreError};
@@ -72,6 +73,7 @@ impl MultiPaxos {
             election,
             forwards: Forwards::default(),
             server: Server::default(),
+            quorum_reads: QuorumReads::default(),
             dirty: true,
         })
     }

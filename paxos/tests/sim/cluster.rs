@@ -96,6 +96,7 @@ struct Settings {
     commit_delay: u64,
     forward_timeout: u64,
     forwards: bool,
+    quorum_reads: bool,
     append: usize,
     messages: usize,
     /// Bytes under way, in appends.
@@ -142,6 +143,7 @@ impl Settings {
             retained: one_of(&[0, 3, 20, 10_000]),
             chunk: bytes(one_of(&[40, 400, 1 << 20])),
             writes: one_of(&[1, 1, 2, 5]),
+            quorum_reads: one_of(&[0, 1]) == 1,
         };
         // One entry at a time is too slow for a follower that has much to catch up with.
         let each_second = 1_000_000_000 / plan.round_trip().max(1);
@@ -172,6 +174,7 @@ impl Settings {
             .commit_delay(Duration::from_micros(self.commit_delay))
             .forward_timeout(ms(self.forward_timeout))
             .forward_proposals(self.forwards)
+            .quorum_reads(self.quorum_reads)
             .max_command_bytes(Self::COMMAND)
             .max_accept_bytes(self.append)
             .max_in_flight(self.messages, self.append * self.window)

@@ -4,7 +4,7 @@
 //!
 //! [`LeaderReads`]: synod_core::LeaderReads
 
-use synod_core::{Denial, LogIndex, NodeId, Reader, Refusal, Round, Ticket};
+use synod_core::{Denial, Entry, LogIndex, NodeId, Reader, Refusal, Round, Ticket};
 
 use super::Leader;
 use crate::log::message::Body;
@@ -90,6 +90,16 @@ impl Leader {
                 }
             }
         }
+    }
+
+    /// Proposes blanks in the slots up to `through` that nothing is proposed in: somebody has voted
+    /// there in a lower ballot that a quorum of phase 1 has not heard of, and readers wait for what
+    /// becomes of it.
+    pub(crate) fn fill(&mut self, node: &mut Node, through: LogIndex) {
+        /// The most for one message: they ask again.
+        const MOST: u64 = 1_000;
+        let end = through.min(node.slots.last().plus(MOST));
+        while node.slots.last() < end && self.propose(node, Entry::blank()).is_ok() {}
     }
 
     /// This node leads no more: no read that waits was answered, all may be asked again.

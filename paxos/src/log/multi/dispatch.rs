@@ -73,7 +73,27 @@ impl MultiPaxos {
                 ticket,
                 index,
             } if life == self.node.life => self.on_read_at(ticket, index),
-            Body::Proposed { .. } | Body::ReadAt { .. } => self.node.drop_message(),
+            Body::QuorumRead { life, round } => self.node.on_quorum_read(from, life, round),
+            Body::QuorumReadAt {
+                life,
+                round,
+                last,
+                chosen,
+            } if life == self.node.life => {
+                let reads = &mut self.quorum_reads;
+                reads.on_answer(&mut self.node, from, round, last, chosen);
+            }
+            Body::Fill { through } => match &mut self.role {
+                Role::Leader(leader) if self.node.membership().contains(from) => {
+                    leader.fill(&mut self.node, through);
+                }
+                Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) => {
+                    self.node.drop_message();
+                }
+            },
+            Body::Proposed { .. } | Body::ReadAt { .. } | Body::QuorumReadAt { .. } => {
+                self.node.drop_message();
+            }
             Body::Stranger { known } => self.on_stranger(from, known),
         }
     }

@@ -618,6 +618,9 @@ pub(crate) fn kind(body: &Body) -> &'static str {
         Body::Proposed { .. } => "Proposed",
         Body::Read { .. } => "Read",
         Body::ReadAt { .. } => "ReadAt",
+        Body::QuorumRead { .. } => "QuorumRead",
+        Body::QuorumReadAt { .. } => "QuorumReadAt",
+        Body::Fill { .. } => "Fill",
         Body::Stranger { .. } => "Stranger",
     }
 }

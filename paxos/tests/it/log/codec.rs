@@ -224,6 +224,23 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
         small().prop_map(|known| Body::Stranger {
             known: Generation(known),
         }),
+        quorum_read(),
+    ]
+}
+
+/// What readers and voters say.
+fn quorum_read() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        (small(), round()).prop_map(|(life, round)| Body::QuorumRead { life, round }),
+        (small(), round(), index(), index()).prop_map(|(life, round, last, chosen)| {
+            Body::QuorumReadAt {
+                life,
+                round,
+                last,
+                chosen,
+            }
+        }),
+        index().prop_map(|through| Body::Fill { through }),
     ]
 }
 

@@ -12,6 +12,7 @@ mod limits;
 mod membership;
 mod messages;
 mod nonsense;
+mod quorum_reads;
 mod reads;
 mod recovery;
 mod refusals;

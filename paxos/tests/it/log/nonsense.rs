@@ -101,6 +101,17 @@ fn made_up() -> Vec<Body> {
             ticket: Ticket(HUGE),
             index: Ok(i(HUGE)),
         },
+        Body::QuorumRead {
+            life: HUGE,
+            round: Round(HUGE),
+        },
+        Body::QuorumReadAt {
+            life: 0,
+            round: Round(HUGE),
+            last: i(HUGE),
+            chosen: i(HUGE),
+        },
+        Body::Fill { through: i(HUGE) },
     ]
 }
 
