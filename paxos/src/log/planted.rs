@@ -33,12 +33,20 @@ pub enum Bug {
     CountUnwritten,
     /// Entries are handed out a second time after a restart.
     HandOutTwice,
+    /// A leader proposes behind its stop-sign.
+    ProposesBehindStop,
+    /// An acceptor votes behind a stop-sign that it does not know to be chosen.
+    AcceptsUnchosenStop,
+    /// A stop-sign that phase 1 finds ends the configuration, whatever was voted for behind it later.
+    VoidStopCounts,
+    /// The next configuration begins when its stop-sign is accepted.
+    NextOnAccepted,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,
         Self::VoteNotPersisted,
@@ -53,6 +61,10 @@ impl Bug {
         Self::ReadBeforeRecovery,
         Self::CountUnwritten,
         Self::HandOutTwice,
+        Self::ProposesBehindStop,
+        Self::AcceptsUnchosenStop,
+        Self::VoidStopCounts,
+        Self::NextOnAccepted,
     ];
 }
 
