@@ -1,6 +1,5 @@
 //! What a node is in every role: its durable state, its slots, its links and what waits for them.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -15,9 +14,10 @@ use super::planted::planted;
 use super::record::{HardState, Written};
 use super::slots::Slots;
 use super::tickets::Tickets;
-use super::{Body, Config, Cover, Detail, Event, Membership, Message};
+use super::{Body, Config, Cover, Detail, Epoch, Event, Membership, Message};
 use crate::Ballot;
 
+mod adopt;
 mod hand;
 
 /// What a node does to itself once a write is durable.
@@ -136,6 +136,11 @@ impl Node {
         self.history.current()
     }
 
+    /// Which voters are in force here.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.membership().epoch()
+    }
+
     pub(crate) fn is_voter(&self) -> bool {
         self.membership().is_voter(self.id())
     }
@@ -155,6 +160,7 @@ impl Node {
         let message = Message {
             generation: self.generation,
             ballot: self.promised,
+            epoch: self.epoch(),
             body,
         };
         Envelope {
@@ -185,6 +191,17 @@ impl Node {
         }
         if let Some(link) = self.link_to(to) {
             let envelope = self.envelope(to, link, body);
+            self.outbox.send_now(envelope);
+        }
+    }
+
+    /// As [`send_now`](Self::send_now), of an epoch that is over here.
+    pub(crate) fn send_as(&mut self, epoch: Epoch, to: NodeId, body: Body) {
+        if let Some(link) = self.link_to(to)
+            && self.founded
+        {
+            let mut envelope = self.envelope(to, link, body);
+            envelope.message.epoch = epoch;
             self.outbox.send_now(envelope);
         }
     }
@@ -241,21 +258,26 @@ impl Node {
         debug_assert!(ballot > self.promised, "promises only rise");
         self.tickets.arm(&self.slots, self.promised);
         self.promised = ballot;
-        // Of the new ballot it has accepted nothing. No ABA: what will be accepted in it was not
-        // made durable by writes of the old one.
+        // Of the new ballot it has accepted nothing.
         let chosen = self.chosen;
         self.held = Cover::up_to(chosen);
-        self.durable.clamp(chosen);
-        for note in self.outbox.notes_mut() {
-            if let Note::Held(cover) = note {
-                cover.clamp(chosen);
-            }
-        }
+        self.clamp_durable(chosen);
         if !planted!(self, PromiseNotPersisted) {
             self.write_state();
         }
         self.settled = false;
         self.outbox.note_after(Note::Promised(ballot));
+    }
+
+    /// Takes back that anything behind `end` is durable. No ABA: what will be accepted there was not
+    /// made durable by the writes of what was.
+    pub(crate) fn clamp_durable(&mut self, end: LogIndex) {
+        self.durable.clamp(end);
+        for note in self.outbox.notes_mut() {
+            if let Note::Held(cover) = note {
+                cover.clamp(end);
+            }
+        }
     }
 
     /// Puts votes of the promised ballot, or what is chosen, on disk and in memory.
@@ -302,77 +324,6 @@ impl Node {
             self.durable.add(*first, *last);
         }
         self.due = true;
-    }
-
-    /// Learns that everything up to `index`, all of which it holds, is chosen.
-    pub(crate) fn choose(&mut self, index: LogIndex) {
-        debug_assert!(
-            index <= self.held.through(),
-            "{index} is not held: {:?}",
-            self.held
-        );
-        if index <= self.chosen {
-            return;
-        }
-        self.chosen = index;
-        self.due = true;
-        self.adopt_configs(index);
-        if index.since(self.hinted) >= Self::HINT_EVERY {
-            self.write_state();
-        }
-    }
-
-    /// Configurations among what was just chosen come into force.
-    fn adopt_configs(&mut self, through: LogIndex) {
-        while let Some((index, _)) = self.open_configs.first()
-            && *index <= through
-        {
-            let (index, entry) = self.open_configs.remove(0);
-            self.adopt(index, &entry);
-        }
-    }
-
-    /// A snapshot covers those up to `index`.
-    pub(crate) fn open_configs_behind(&mut self, index: LogIndex) {
-        self.open_configs.retain(|(at, _)| *at > index);
-    }
-
-    /// Notes a configuration that is not known to be chosen.
-    pub(crate) fn note_config(&mut self, index: LogIndex, entry: Entry) {
-        let place = self.open_configs.partition_point(|(at, _)| *at < index);
-        self.open_configs.insert(place, (index, entry));
-    }
-
-    fn adopt(&mut self, index: LogIndex, entry: &Entry) {
-        match synod_core::Decode::decode_all(entry.payload.clone()) {
-            Ok(membership) => {
-                self.history.push(index, membership);
-                self.membership_changed();
-            }
-            Err(error) => {
-                let evidence = format!("the configuration at {index}: {error}");
-                self.fail_stop("configurations in the log are readable", evidence);
-            }
-        }
-    }
-
-    pub(crate) fn membership_changed(&mut self) {
-        let membership = self.history.current();
-        let detail = Detail::Membership {
-            index: self.history.since(),
-            voters: membership.voters().to_vec(),
-            learners: membership.learners().to_vec(),
-        };
-        // A node that was taken out may come back under its id as a new learner with a new disk.
-        let me = self.config.id;
-        let before = self.known.len();
-        self.known
-            .retain(|(node, _)| *node == me || membership.contains(*node));
-        if self.known.len() < before {
-            // Durably: else a restart would remember the old disk and turn the new one away.
-            self.write_state();
-        }
-        self.detail(detail);
     }
 
     /// A leader is there: what was proposed in lower ballots and it has not found may wait for ever.

@@ -38,12 +38,20 @@ pub enum Bug {
     CountUnwritten,
     /// Entries are handed out a second time after a restart.
     HandOutTwice,
+    /// A leader proposes behind its stop-sign.
+    ProposesBehindStop,
+    /// An acceptor votes behind a stop-sign that it does not know to be chosen.
+    AcceptsUnchosenStop,
+    /// A stop-sign that phase 1 finds ends the configuration, whatever was voted for behind it later.
+    VoidStopCounts,
+    /// The next configuration begins when its stop-sign is accepted.
+    NextOnAccepted,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,
         Self::VoteNotPersisted,
@@ -60,6 +68,10 @@ impl Bug {
         Self::QuorumReadFromTooFew,
         Self::CountUnwritten,
         Self::HandOutTwice,
+        Self::ProposesBehindStop,
+        Self::AcceptsUnchosenStop,
+        Self::VoidStopCounts,
+        Self::NextOnAccepted,
     ];
 }
 
@@ -69,7 +81,10 @@ macro_rules! planted {
         #[cfg(feature = "planted")]
         let planted = $node.config.planted == Some(crate::log::planted::Bug::$bug);
         #[cfg(not(feature = "planted"))]
-        let planted = false;
+        let planted = {
+            let _ = &$node;
+            false
+        };
         planted
     }};
 }

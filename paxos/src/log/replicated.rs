@@ -146,13 +146,10 @@ impl ReplicatedLog for MultiPaxos {
         };
         let refusal = if node.stopped {
             Refusal::Stopped
-        } else if node.chosen < leader.recovered {
-            // One change at a time, and none before it is known which ones are chosen.
-            Refusal::ChangeUnderWay(leader.recovered)
-        } else if node.chosen < leader.change {
-            Refusal::ChangeUnderWay(leader.change)
+        } else if let Some(index) = leader.changing(node) {
+            Refusal::ChangeUnderWay(index)
         } else {
-            match node.membership().after(&change) {
+            match leader.after(node, &change) {
                 Ok(membership) => {
                     let index = leader.reconfigure(node, &membership);
                     let ticket = node.tickets.next_proposal();
@@ -188,6 +185,7 @@ impl ReplicatedLog for MultiPaxos {
     fn applied(&mut self, now: Instant, through: LogIndex) {
         self.node.see(now);
         self.node.applied(through);
+        self.follow_configuration();
     }
 
     fn describe(&self, applied: LogIndex) -> Option<SnapshotMeta> {

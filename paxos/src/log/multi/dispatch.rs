@@ -8,13 +8,14 @@ use synod_core::{Denial, Generation, LogIndex, NodeId, Outcome, Ticket};
 
 use super::{MultiPaxos, Role};
 use crate::Ballot;
+use crate::log::Epoch;
 use crate::log::fetch;
 use crate::log::message::{Accept, Body, Message, Page, Piece};
 use crate::log::planted::planted;
 
 impl MultiPaxos {
     pub(super) fn on_message(&mut self, from: NodeId, message: Message) {
-        let ballot = message.ballot;
+        let (ballot, epoch) = (message.ballot, message.epoch);
         match message.body {
             Body::Ask { round } => {
                 if self.node.is_voter() {
@@ -31,7 +32,9 @@ impl MultiPaxos {
                 self.election.on_beat(&mut self.node, from, beat);
             }
             Body::TakeOver => {
-                if self.node.leader == Some(from) && ballot == self.node.promised {
+                // A leader that the next epoch leaves out hands over, too: nobody leads in that.
+                let leads = self.node.leader.is_none_or(|leader| leader == from);
+                if leads && ballot.proposer == from && ballot == self.node.promised {
                     self.take_over("its leader asked it to");
                 } else {
                     self.node.drop_message();
@@ -54,7 +57,7 @@ impl MultiPaxos {
                 votes,
                 staged,
             } => self.on_fetch(from, ballot, after, votes, staged),
-            Body::Page(page) => self.on_page(from, ballot, &page),
+            Body::Page(page) => self.on_page(from, (ballot, epoch), &page),
             Body::Piece(piece) => self.on_piece(from, *piece),
             Body::Propose {
                 life,
@@ -192,11 +195,17 @@ impl MultiPaxos {
             return;
         }
         self.server.serve(node, from, after, votes, staged);
+        if let Role::Candidate(candidate) = &mut self.role
+            && candidate.awaits(from)
+        {
+            // Perhaps it is entering this epoch: it is asked again behind what it needs for that.
+            candidate.ask(node, from);
+        }
     }
 
-    fn on_page(&mut self, from: NodeId, ballot: Ballot, page: &Page) {
+    fn on_page(&mut self, from: NodeId, (ballot, epoch): (Ballot, Epoch), page: &Page) {
         if let Role::Candidate(candidate) = &mut self.role {
-            if ballot == candidate.ballot {
+            if ballot == candidate.ballot && epoch == self.node.epoch() {
                 candidate.on_page(&mut self.node, from, page);
                 self.lead_if_done();
             } else {
@@ -226,7 +235,8 @@ impl MultiPaxos {
                 self.node.on_piece(from, piece);
                 // A piece that does not count is not asked for again before the round is over: while
                 // another acceptor's snapshot comes, it would only come again.
-                if self.node.staged != before || index <= self.node.chosen {
+                let enters = self.node.epoch() != self.epoch;
+                if !enters && (self.node.staged != before || index <= self.node.chosen) {
                     candidate.ask(&mut self.node, from);
                 }
                 self.lead_if_done();
