@@ -91,9 +91,11 @@ impl Node {
         let is_new = !self.store.registers.contains_key(&key);
         let limits = &self.config.limits;
         let grown = (self.bytes + state.weight()).saturating_sub(held);
-        let too_long = state.weight() > limits.value_bytes && key != Key::Configuration;
+        let too_long = state.weight() > limits.value_bytes;
         let too_much = state.weight() > held && grown > limits.bytes;
-        if too_long || too_much || is_new && !self.has_room_for(&key) {
+        // A step always fits: other acceptors may be what helps.
+        let is_data = key != Key::Configuration;
+        if is_data && (too_long || too_much || is_new && !self.has_room_for(&key)) {
             return Some(refused(key, Phase::Two, ballot, Nack::Full));
         }
         let promised = if planted!(self, AcceptKeepsPromise) {

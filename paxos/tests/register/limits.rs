@@ -186,3 +186,66 @@ fn a_storage_that_cannot_be_this_nodes_is_refused() {
     let cut = Restored { rounds: 0, ..disk };
     assert!(matches!(start(1, cut), RestoreError::RoundsMissing { .. }));
 }
+
+/// A proposal for which nobody has room is not dead: a copy of it can find room later. So nothing is
+/// told of it before something above it is chosen.
+#[test]
+fn what_was_refused_for_want_of_room_does_not_happen_later() {
+    let limits = |id| config(id, ABC).max_value_bytes(12).max_bytes(12);
+    // The fourth only proposes.
+    let mut hand = Hand::with(&[1, 2, 3, 4], limits);
+    hand.write(4, "k", "s");
+    hand.settle();
+    hand.write(2, "x", "1234567");
+    hand.settle();
+    // The answers are late, so it is sent twice. The first copies find no room.
+    let ticket = hand.write(4, "k", "longer");
+    hand.later(100);
+    let last = hand.mail.iter().rposition(|it| it.to.0 == 3).unwrap();
+    let copy = hand.mail.remove(last);
+    hand.settle();
+    // The second does.
+    hand.write(2, "x", "1");
+    for _ in 0..4 {
+        hand.deliver(|it| it.from.0 != 4 && it.to.0 != 4);
+    }
+    hand.step(copy);
+    hand.mail.clear();
+    for _ in 0..100 {
+        hand.settle_among(&[1, 2, 4]);
+        hand.later(20);
+    }
+    assert_eq!(
+        hand.outcome(4, ticket),
+        Some(&Event::Refused {
+            ticket,
+            why: Refusal::Full
+        })
+    );
+    let read = hand.read(2, "k");
+    for _ in 0..20 {
+        hand.settle_among(&[2, 3]);
+        hand.later(20);
+    }
+    assert_eq!(hand.value(2, read).as_deref(), Some("s"));
+}
+
+/// The configuration has room in any case: more acceptors or other ones may be what helps.
+#[test]
+fn full_acceptors_take_a_step() {
+    let mut hand = Hand::with(&[1, 2, 3, 4], |id| {
+        let founders = if id <= 3 { ABC } else { &[] };
+        config(id, founders).max_value_bytes(8).max_bytes(8)
+    });
+    hand.write(1, "k", "1234567");
+    hand.settle();
+    let phases = synod_quorum::PaxosPhases::majority([1, 2, 3, 4].map(NodeId)).unwrap();
+    let step = synod_paxos::register::Step::Phases(phases);
+    let ticket = hand.call(1, Command::Configure(step)).unwrap().unwrap();
+    hand.pass(3000);
+    let outcome = hand.outcome(1, ticket);
+    assert!(
+        matches!(outcome, Some(Event::Stepped { .. })),
+        "{outcome:?}"
+    );
+}
