@@ -6,11 +6,12 @@
 //! into the floor: for others it only gets harder to pass. That takes the place of the ages that §3.1
 //! gives to proposers, see `purge.rs`.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
 use crate::Ballot;
-use crate::register::message::{Accept, Body, Held, Nack, Phase};
+use crate::register::message::{Accept, Body, Held, Nack, Page, Phase};
 use crate::register::node::Node;
 use crate::register::planted::planted;
 use crate::register::record::Record;
@@ -32,7 +33,7 @@ impl Node {
             | Body::Accepted { .. }
             | Body::Refused { .. }
             | Body::Purged { .. }
-            | Body::Keys { .. }
+            | Body::Keys(_)
             | Body::Behind
             | Body::Configuration(_)
             | Body::Stranger { .. } => None,
@@ -140,7 +141,13 @@ impl Node {
         let mut keys: Vec<_> = voted.map(|(key, _)| key.clone()).take(PAGE + 1).collect();
         let end = keys.len() <= PAGE;
         keys.truncate(PAGE);
-        Body::Keys { after, keys, end }
+        let floor = self.store.floor;
+        Body::Keys(Box::new(Page {
+            after,
+            keys,
+            end,
+            floor,
+        }))
     }
 
     fn has_room_for(&self, key: &Key) -> bool {

@@ -20,8 +20,14 @@ const ROUNDS: u64 = 1024;
 pub(crate) enum Note {
     /// Rounds up to this may be used.
     Reserved(u64),
-    /// Its own acceptor answers its own proposer.
-    Answer(Body),
+    /// Its own acceptor answers its own proposer, as any other under a configuration: the answer
+    /// may have waited for the disk until the next one.
+    Answer {
+        /// Of which epoch.
+        epoch: u64,
+        /// The answer.
+        body: Body,
+    },
 }
 
 /// The parts of a node that acceptor and proposer share.
