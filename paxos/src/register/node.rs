@@ -186,9 +186,12 @@ impl Node {
         ballot
     }
 
-    /// A peer knows of this round: the next ballot shall not conflict with it.
+    /// A peer knows of this round: the next ballot shall not conflict with it. Unless nobody can have
+    /// got there: past it would lie the end of the rounds, and a disk that cannot be read.
     pub(crate) fn fast_forward(&mut self, ballot: Ballot) {
-        self.round = self.round.max(ballot.round);
+        if ballot.round <= Ballot::LAST_ROUND / 2 {
+            self.round = self.round.max(ballot.round);
+        }
     }
 
     pub(crate) fn reserved(&mut self, through: u64) {
