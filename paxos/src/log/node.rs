@@ -83,6 +83,9 @@ pub(crate) struct Node {
     pub(crate) due: bool,
     pub(crate) stopped: bool,
     pub(crate) dropped: Ghost<u64>,
+    /// Planted: what was promised before it accepted in the ballot that is promised now.
+    #[cfg(feature = "planted")]
+    pub(crate) unasked: Option<Ballot>,
 }
 
 impl Node {
@@ -119,6 +122,8 @@ impl Node {
             due: true,
             stopped: false,
             dropped: Ghost(0),
+            #[cfg(feature = "planted")]
+            unasked: None,
             slots,
             config,
         }
@@ -237,8 +242,21 @@ impl Node {
         debug_assert!(ballot > self.promised, "promises only rise");
         self.tickets.arm(&self.slots, self.promised);
         self.promised = ballot;
-        // Of the new ballot it has accepted nothing. No ABA: what will be accepted in it was not
-        // made durable by writes of the old one.
+        self.let_go();
+        #[cfg(feature = "planted")]
+        {
+            self.unasked = None;
+        }
+        if !planted!(self, PromiseNotPersisted) {
+            self.write_state();
+        }
+        self.settled = false;
+        self.outbox.note_after(Note::Promised(ballot));
+    }
+
+    /// Of another ballot it has accepted nothing. No ABA: what will be accepted in it was not made
+    /// durable by writes of the old one.
+    pub(crate) fn let_go(&mut self) {
         let chosen = self.chosen;
         self.held = Cover::up_to(chosen);
         self.durable.clamp(chosen);
@@ -247,11 +265,6 @@ impl Node {
                 cover.clamp(chosen);
             }
         }
-        if !planted!(self, PromiseNotPersisted) {
-            self.write_state();
-        }
-        self.settled = false;
-        self.outbox.note_after(Note::Promised(ballot));
     }
 
     /// Puts votes of the promised ballot, or what is chosen, on disk and in memory.

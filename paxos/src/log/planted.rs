@@ -33,12 +33,16 @@ pub enum Bug {
     CountUnwritten,
     /// Entries are handed out a second time after a restart.
     HandOutTwice,
+    /// Who accepts in a higher ballot than it has promised goes on to take part in lower ones.
+    AcceptKeepsPromise,
+    /// What is chosen is compacted before the state machine has it, and beyond the snapshot.
+    TrimUnapplied,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,
         Self::VoteNotPersisted,
@@ -53,6 +57,8 @@ impl Bug {
         Self::ReadBeforeRecovery,
         Self::CountUnwritten,
         Self::HandOutTwice,
+        Self::AcceptKeepsPromise,
+        Self::TrimUnapplied,
     ];
 }
 

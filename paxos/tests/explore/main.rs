@@ -17,6 +17,7 @@
 )]
 #![allow(clippy::cast_possible_truncation, reason = "everything is small here")]
 
+mod log;
 mod model;
 mod search;
 mod single;

@@ -109,11 +109,17 @@ impl<M: Model> World<M> {
 
     /// Plays a script, a line for each step: `11 proposes` or another deed by its name, or `1 prepare
     /// 2.11`: node 1 gets that message of that ballot. `12 promise 2.12 3` is the one of node 3; a dash is
-    /// for any ballot or none; `newest` at the end takes the last of several that fit. Where it
-    /// `may_idle`, a step that changes nothing is passed over.
+    /// for any ballot or none; `newest` takes the last of several that fit. With `torn 0` at the end it
+    /// crashes in that, and keeps no record of what it writes. Where it `may_idle`, a step that changes
+    /// nothing is passed over.
     fn play(&mut self, mut state: State, script: &str, may_idle: bool) -> State {
         for line in script.lines().map(str::trim) {
-            let words: Vec<_> = line.split_whitespace().collect();
+            let mut words: Vec<_> = line.split_whitespace().collect();
+            let mut kept = None;
+            if let [.., "torn", records] = &*words {
+                kept = Some(records.parse().unwrap());
+                words.truncate(words.len() - 2);
+            }
             let number = |word: &str| NodeId(word.parse().unwrap());
             let [node, what, rest @ ..] = &*words else {
                 continue;
@@ -144,7 +150,11 @@ impl<M: Model> World<M> {
                     Input::Message(message)
                 }
             };
-            match self.act(&state, Action::Do { node, input }) {
+            let action = match kept {
+                Some(kept) => Action::Torn { node, input, kept },
+                None => Action::Do { node, input },
+            };
+            match self.act(&state, action) {
                 Some((next, None)) => state = next,
                 Some((_, Some(breach))) => panic!("{line}: {breach:?}"),
                 None => assert!(may_idle, "nothing changes: {line}"),
