@@ -12,6 +12,7 @@ use super::fetch::Server;
 use super::follower::Follower;
 use super::leader::Leader;
 use super::node::{Node, Note};
+use super::planted::planted;
 use super::prepare::Candidate;
 use super::{Body, Detail, Event, Message};
 use crate::Ballot;
@@ -116,6 +117,9 @@ impl MultiPaxos {
         node.leader = Some(node.id());
         node.age_claims();
         self.role = Role::Leader(Leader::new(node, ballot, found));
+        if planted!(node, ChosenGoesBack) {
+            node.chosen = node.slots.base();
+        }
         node.role(Part::Leader, "a quorum has promised its ballot");
         self.dirty = true;
     }

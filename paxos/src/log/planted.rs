@@ -37,12 +37,14 @@ pub enum Bug {
     AcceptKeepsPromise,
     /// What is chosen is compacted before the state machine has it, and beyond the snapshot.
     TrimUnapplied,
+    /// A new leader forgets what it knows to be chosen.
+    ChosenGoesBack,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,
         Self::VoteNotPersisted,
@@ -59,6 +61,7 @@ impl Bug {
         Self::HandOutTwice,
         Self::AcceptKeepsPromise,
         Self::TrimUnapplied,
+        Self::ChosenGoesBack,
     ];
 }
 

@@ -147,12 +147,7 @@ impl Model for Single {
         matches!(input, Input::Deed(Deed::Propose(_)))
     }
 
-    fn give(
-        &self,
-        place: usize,
-        member: &Member,
-        given: Given<'_, Self>,
-    ) -> Option<Outcome<Self>> {
+    fn give(&self, place: usize, member: &Member, given: Given<'_, Self>) -> Option<Outcome<Self>> {
         self.outcome(self.told(place, &given, |told| member.tell(told)))
     }
 

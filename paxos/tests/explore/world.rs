@@ -24,11 +24,21 @@ pub(crate) struct State {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Action<D> {
-    Do { node: u8, input: Input<D> },
+    Do {
+        node: u8,
+        input: Input<D>,
+    },
     /// Crashes while it does it, with so many records of what it writes kept.
-    Torn { node: u8, input: Input<D>, kept: u8 },
+    Torn {
+        node: u8,
+        input: Input<D>,
+        kept: u8,
+    },
     /// Crashes, with so many records kept of what it was writing.
-    Crash { node: u8, kept: u8 },
+    Crash {
+        node: u8,
+        kept: u8,
+    },
 }
 
 impl<D> Action<D> {

@@ -155,7 +155,13 @@ impl Home {
     }
 
     /// What one says of itself in a round.
-    fn beat(&self, from: NodeId, round: Round, follows: Ballot, content: bool) -> Envelope<Message> {
+    fn beat(
+        &self,
+        from: NodeId,
+        round: Round,
+        follows: Ballot,
+        content: bool,
+    ) -> Envelope<Message> {
         let stands = Ballot {
             round: 0,
             proposer: from,

@@ -26,6 +26,7 @@ fn table() -> Vec<(Bug, Setup)> {
         (Bug::ReadBeforeRecovery, Setup::taken_over()),
         (Bug::CountUnwritten, Setup::slow()),
         (Bug::AcceptKeepsPromise, Setup::unasked()),
+        (Bug::ChosenGoesBack, Setup::chosen_with_3()),
     ]
 }
 

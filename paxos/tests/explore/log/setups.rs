@@ -209,7 +209,10 @@ impl Setup {
             commands: 2,
             beats: 1,
             crashes: 1,
-            ..BIRTH.after("n1 and n3 have chosen, 1 more command, 1 crash", CHOSEN_WITH_3)
+            ..BIRTH.after(
+                "n1 and n3 have chosen, 1 more command, 1 crash",
+                CHOSEN_WITH_3,
+            )
         }
     }
 
@@ -253,7 +256,10 @@ impl Setup {
         Self {
             commands: 2,
             rounds: 6,
-            ..BIRTH.after("a vote without a promise before, after a torn write", UNASKED)
+            ..BIRTH.after(
+                "a vote without a promise before, after a torn write",
+                UNASKED,
+            )
         }
     }
 

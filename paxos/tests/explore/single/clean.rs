@@ -1,8 +1,8 @@
 //! The machine as it is breaks no rule.
 
-use crate::search::{Report, limit, search};
 use super::Single;
 use super::setups::{ONE_APART, Setup, TWO_AND_TWO};
+use crate::search::{Report, limit, search};
 use crate::world::World;
 
 fn nothing_breaks(setups: &[Setup], default: usize) {

@@ -3,9 +3,9 @@
 
 use synod_paxos::single::planted::Bug;
 
-use crate::search::{limit, search};
 use super::Single;
 use super::setups::{ONE_APART, Setup};
+use crate::search::{limit, search};
 use crate::world::World;
 
 /// States in which each bug must be found; the table says how many it took.
