@@ -13,6 +13,7 @@ use super::follower::Follower;
 use super::handover::Handover;
 use super::leader::Leader;
 use super::node::{Node, Note};
+use super::planted::planted;
 use super::prepare::Candidate;
 use super::quorum_read::QuorumReads;
 use super::{Body, Detail, Epoch, Event, Message};
@@ -128,6 +129,9 @@ impl MultiPaxos {
         node.leader = Some(node.id());
         node.age_claims();
         self.role = Role::Leader(Leader::new(node, ballot, found));
+        if planted!(node, ChosenGoesBack) {
+            node.chosen = node.slots.base();
+        }
         node.role(Part::Leader, "a quorum has promised its ballot");
         self.dirty = true;
     }

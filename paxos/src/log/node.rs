@@ -86,6 +86,9 @@ pub(crate) struct Node {
     pub(crate) due: bool,
     pub(crate) stopped: bool,
     pub(crate) dropped: Ghost<u64>,
+    /// Planted: what was promised before it accepted in the ballot that is promised now.
+    #[cfg(feature = "planted")]
+    pub(crate) unasked: Option<Ballot>,
 }
 
 impl Node {
@@ -123,6 +126,8 @@ impl Node {
             due: true,
             stopped: false,
             dropped: Ghost(0),
+            #[cfg(feature = "planted")]
+            unasked: None,
             slots,
             config,
         }
@@ -258,15 +263,23 @@ impl Node {
         debug_assert!(ballot > self.promised, "promises only rise");
         self.tickets.arm(&self.slots, self.promised);
         self.promised = ballot;
-        // Of the new ballot it has accepted nothing.
-        let chosen = self.chosen;
-        self.held = Cover::up_to(chosen);
-        self.clamp_durable(chosen);
+        self.let_go();
+        #[cfg(feature = "planted")]
+        {
+            self.unasked = None;
+        }
         if !planted!(self, PromiseNotPersisted) {
             self.write_state();
         }
         self.settled = false;
         self.outbox.note_after(Note::Promised(ballot));
+    }
+
+    /// Of another ballot it has accepted nothing.
+    pub(crate) fn let_go(&mut self) {
+        let chosen = self.chosen;
+        self.held = Cover::up_to(chosen);
+        self.clamp_durable(chosen);
     }
 
     /// Takes back that anything behind `end` is durable. No ABA: what will be accepted there was not

@@ -46,12 +46,18 @@ pub enum Bug {
     VoidStopCounts,
     /// The next configuration begins when its stop-sign is accepted.
     NextOnAccepted,
+    /// Who accepts in a higher ballot than it has promised goes on to take part in lower ones.
+    AcceptKeepsPromise,
+    /// What is chosen is compacted before the state machine has it, and beyond the snapshot.
+    TrimUnapplied,
+    /// A new leader forgets what it knows to be chosen.
+    ChosenGoesBack,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,
         Self::VoteNotPersisted,
@@ -72,6 +78,9 @@ impl Bug {
         Self::AcceptsUnchosenStop,
         Self::VoidStopCounts,
         Self::NextOnAccepted,
+        Self::AcceptKeepsPromise,
+        Self::TrimUnapplied,
+        Self::ChosenGoesBack,
     ];
 }
 

@@ -12,6 +12,7 @@ use super::Detail;
 use super::message::Body;
 use super::multi::{MultiPaxos, Role};
 use super::peer::Peer;
+use super::planted::planted;
 
 impl MultiPaxos {
     fn reject(&self, command: Option<Bytes>, refusal: Refusal) -> Rejected {
@@ -221,7 +222,11 @@ impl ReplicatedLog for MultiPaxos {
         let through = LogIndex(snapshot.index().0.saturating_sub(retained));
         node.snapshot = Some(snapshot);
         // Nothing leaves the log that the state machine still needs.
-        let through = through.min(node.handout.handed());
+        let through = if planted!(node, TrimUnapplied) {
+            node.chosen
+        } else {
+            through.min(node.handout.handed())
+        };
         let Some(ballot) = node.slots.ballot_at(through) else {
             return;
         };

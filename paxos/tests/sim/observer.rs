@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use synod_core::{Entry, LogIndex, LogRecord, Role, Stamp, Status};
+use bytes::Bytes;
+use synod_core::{Decode, Entry, Generation, LogIndex, LogRecord, NodeId, Role, Stamp, Status};
+use synod_paxos::Ballot;
 use synod_sim::check::{Breach, Cluster, Observer, Stored};
 
-/// Checks that a ballot proposes one value for each slot, that promises and votes only rise, over all
-/// lives of a node, that a restart takes nothing for chosen that was not, and that what is chosen cannot be missed by any quorum of phase 1: of the votes that it would
-/// hear of, the one of the highest ballot is for what was chosen.
+/// Checks that a ballot proposes one value for each slot, and later ones the same as what is chosen;
+/// that promises and votes only rise, over all lives of a node, and a promise is on disk before the
+/// vote; that what a node knows to be chosen never shrinks in a life, and a restart takes nothing for
+/// chosen that was not; and that what is chosen cannot be missed by any quorum of phase 1: of the
+/// votes that it would hear of, the one of the highest ballot is for what was chosen.
 ///
-/// For majorities of the nodes that found the cluster.
+/// For majorities of the nodes that found the cluster. That all nodes hand out the same in each slot,
+/// in order and without a gap, and only what was proposed, is the ledger's.
 #[derive(Debug, Default)]
 pub(crate) struct Ballots {
     /// What was proposed for a slot in a ballot.
@@ -19,6 +24,8 @@ pub(crate) struct Ballots {
     rounds: BTreeMap<usize, u64>,
     /// The last round that each node has led.
     led: BTreeMap<usize, u64>,
+    /// The last slot that each node knew to be chosen at its last step.
+    chosen: BTreeMap<usize, LogIndex>,
 }
 
 fn ensure(
@@ -38,6 +45,14 @@ fn hash_of(entry: &Entry) -> u64 {
     hasher.finish()
 }
 
+/// The promise in the durable state: behind a version, the node and the life of its storage.
+fn promised_in(state: &Bytes) -> Option<Ballot> {
+    let mut rest = state.slice(1..);
+    NodeId::decode(&mut rest).ok()?;
+    Generation::decode(&mut rest).ok()?;
+    Ballot::decode(&mut rest).ok()
+}
+
 impl Observer for Ballots {
     fn writes(
         &mut self,
@@ -49,12 +64,21 @@ impl Observer for Ballots {
         let shadow = &cluster.stored[node].shadow;
         // What this write has put so far.
         let mut fresh: HashMap<LogIndex, Stamp> = HashMap::new();
+        let mut promised = shadow.restored(0).state.as_ref().and_then(promised_in);
         for record in records {
+            if let LogRecord::State(state) = record {
+                promised = promised_in(state);
+            }
             let LogRecord::Put(entries) = record else {
                 continue;
             };
             let stamp = entries.stamp();
             let id = cluster.stored[node].id;
+            // Whatever prefix of the write a crash leaves.
+            let kept = promised.is_some_and(|promised| stamp <= promised.stamp());
+            ensure(kept, "a promise is on disk before the vote", || {
+                format!("{id} has promised {promised:?} on disk: {entries:?}")
+            })?;
             ensure(
                 stamp.number <= status.era,
                 "no vote is cast above the promise",
@@ -65,6 +89,15 @@ impl Observer for Ballots {
                 let before = fresh.insert(index, stamp).or_else(there);
                 ensure(before <= Some(stamp), "votes never go back", || {
                     format!("{id} has voted in {before:?}: {entries:?}")
+                })?;
+                // P2b (Paxos Made Simple §2.2). The ledger's mark is of a ballot in which it was
+                // chosen, or of a later one.
+                let fact = cluster.ledger.get(index);
+                let fact = fact.filter(|fact| fact.stamp <= stamp);
+                let same = fact
+                    .is_none_or(|fact| entry.kind == fact.kind && entry.payload == fact.payload);
+                ensure(same, "later ballots propose what is chosen", || {
+                    format!("{id} writes another entry at {index} in {stamp:?}: {fact:?}")
                 })?;
                 let found = hash_of(entry);
                 let key = (index, entries.stamp());
@@ -85,6 +118,12 @@ impl Observer for Ballots {
         ensure(before <= status.era, "promises only rise", || {
             format!("{id} goes from round {before} to {}", status.era)
         })?;
+        let known = self.chosen.insert(node, status.committed);
+        ensure(
+            known.is_none_or(|known| known <= status.committed),
+            "what is known to be chosen never shrinks",
+            || format!("{id} knew {known:?}, and now {}", status.committed),
+        )?;
         if status.role == Role::Leader {
             self.led.insert(node, status.era);
         }
@@ -93,6 +132,7 @@ impl Observer for Ballots {
 
     fn starts(&mut self, node: usize, status: &Status, cluster: Cluster<'_>) -> Result<(), Breach> {
         self.rounds.remove(&node);
+        self.chosen.remove(&node);
         let stored = &cluster.stored[node];
         if stored.lost > 0 {
             // It has lost its promises with all else, and nobody may count on it any more.

@@ -103,6 +103,8 @@ impl MultiPaxos {
 
     /// Phase 1b.
     fn on_prepare(&mut self, from: NodeId, ballot: Ballot, after: LogIndex) {
+        #[cfg(feature = "planted")]
+        self.take_back(ballot);
         let node = &mut self.node;
         let between_voters = node.is_voter() && node.membership().is_voter(from);
         if ballot.proposer != from || !between_voters {
@@ -160,6 +162,8 @@ impl MultiPaxos {
 
     /// Phase 2b.
     fn on_accept(&mut self, from: NodeId, ballot: Ballot, accept: Accept) {
+        #[cfg(feature = "planted")]
+        self.take_back(ballot);
         if ballot.proposer != from || from == self.node.id() {
             return self.node.drop_message();
         }
@@ -168,7 +172,13 @@ impl MultiPaxos {
         }
         if ballot > self.node.promised {
             // To accept is to promise.
+            #[cfg(feature = "planted")]
+            let before = self.node.promised;
             self.follow(ballot, "heard of the leader of a higher ballot");
+            #[cfg(feature = "planted")]
+            if planted!(self.node, AcceptKeepsPromise) {
+                self.node.unasked = Some(before);
+            }
         }
         if self.node.leader != Some(from) {
             self.become_follower(Some(from), "heard of the leader");
@@ -176,6 +186,19 @@ impl MultiPaxos {
         match &mut self.role {
             Role::Follower(follower) => follower.on_accept(&mut self.node, from, accept),
             Role::Candidate(_) | Role::Leader(_) => self.node.drop_message(),
+        }
+    }
+
+    /// Planted: what it has promised by accepting alone binds it no longer.
+    #[cfg(feature = "planted")]
+    fn take_back(&mut self, ballot: Ballot) {
+        let node = &mut self.node;
+        let before = node.unasked.filter(|before| *before <= ballot);
+        if let Some(before) = before.filter(|_| ballot < node.promised) {
+            node.unasked = None;
+            node.promised = before;
+            node.leader = None;
+            node.let_go();
         }
     }
 
