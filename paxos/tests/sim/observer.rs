@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use synod_core::{Entry, LogIndex, LogRecord, Role, Stamp, Status};
+use synod_core::{Decode, Entry, EntryKind, LogIndex, LogRecord, NodeId, OldLog, Role, Stamp, Status};
+use synod_paxos::log::Membership;
 use synod_sim::check::{Breach, Cluster, Observer, Stored};
 
 /// Checks that a ballot proposes one value for each slot, that promises and votes only rise, over all
 /// lives of a node, that a restart takes nothing for chosen that was not, and that what is chosen cannot be missed by any quorum of phase 1: of the votes that it would
 /// hear of, the one of the highest ballot is for what was chosen.
 ///
-/// For majorities of the nodes that found the cluster.
+/// For majorities of those that vote in the slot's epoch.
 #[derive(Debug, Default)]
 pub(crate) struct Ballots {
     /// What was proposed for a slot in a ballot.
@@ -19,6 +20,32 @@ pub(crate) struct Ballots {
     rounds: BTreeMap<usize, u64>,
     /// The last round that each node has led.
     led: BTreeMap<usize, u64>,
+    /// Who votes by what each node knows.
+    voters: BTreeMap<usize, Vec<NodeId>>,
+    /// Who votes behind which slot, as far as the ledger was read.
+    epochs: Vec<(LogIndex, Vec<NodeId>)>,
+    read: LogIndex,
+}
+
+impl Ballots {
+    /// Who votes in this slot: what the last configuration that was chosen before it says.
+    fn voters_of(&mut self, slot: LogIndex, cluster: Cluster<'_>) -> Vec<NodeId> {
+        while let Some(fact) = cluster.ledger.get(self.read.next()) {
+            self.read = self.read.next();
+            if fact.kind == EntryKind::Config
+                && let Ok(membership) = Membership::decode_all(fact.payload.clone())
+            {
+                let voters = membership.voters().to_vec();
+                self.epochs.push((self.read, voters));
+            }
+        }
+        let before = self.epochs.iter().rev().find(|(since, _)| *since < slot);
+        let founders = || {
+            let nodes = cluster.stored[..cluster.voters].iter();
+            nodes.map(|node| node.id).collect()
+        };
+        before.map_or_else(founders, |(_, voters)| voters.clone())
+    }
 }
 
 fn ensure(
@@ -46,10 +73,25 @@ impl Observer for Ballots {
         records: &[LogRecord],
         cluster: Cluster<'_>,
     ) -> Result<(), Breach> {
+        self.voters.insert(node, status.voters.clone());
         let shadow = &cluster.stored[node].shadow;
         // What this write has put so far.
         let mut fresh: HashMap<LogIndex, Stamp> = HashMap::new();
+        // What it has dropped so far: votes behind a stop-sign.
+        let mut dropped: Option<LogIndex> = None;
         for record in records {
+            if let LogRecord::Truncate { from } = record {
+                dropped = dropped.min(Some(*from)).or(Some(*from));
+                fresh.retain(|index, _| index < from);
+            }
+            if let LogRecord::Activate {
+                log: OldLog::Replace,
+                ..
+            } = record
+            {
+                dropped = Some(LogIndex::START);
+                fresh.clear();
+            }
             let LogRecord::Put(entries) = record else {
                 continue;
             };
@@ -61,7 +103,8 @@ impl Observer for Ballots {
                 || format!("{id} has promised round {}: {entries:?}", status.era),
             )?;
             for (index, entry) in entries.iter() {
-                let there = || shadow.get(index).map(|(stamp, _)| stamp);
+                let kept = dropped.is_none_or(|from| index < from);
+                let there = || shadow.get(index).map(|(stamp, _)| stamp).filter(|_| kept);
                 let before = fresh.insert(index, stamp).or_else(there);
                 ensure(before <= Some(stamp), "votes never go back", || {
                     format!("{id} has voted in {before:?}: {entries:?}")
@@ -87,12 +130,17 @@ impl Observer for Ballots {
         })?;
         if status.role == Role::Leader {
             self.led.insert(node, status.era);
+            ensure(status.voters.contains(&id), "only voters lead", || {
+                format!("{id} leads {:?}", status.voters)
+            })?;
         }
+        self.voters.insert(node, status.voters.clone());
         Ok(())
     }
 
     fn starts(&mut self, node: usize, status: &Status, cluster: Cluster<'_>) -> Result<(), Breach> {
         self.rounds.remove(&node);
+        self.voters.insert(node, status.voters.clone());
         let stored = &cluster.stored[node];
         if stored.lost > 0 {
             // It has lost its promises with all else, and nobody may count on it any more.
@@ -125,10 +173,17 @@ impl Observer for Ballots {
         _: Stamp,
         cluster: Cluster<'_>,
     ) -> Result<(), Breach> {
-        let nodes = &cluster.stored[..cluster.voters];
         let Some(fact) = cluster.ledger.get(last) else {
             return Ok(());
         };
+        let voters = self.voters_of(last, cluster);
+        let votes_in = |(place, node): &(usize, &Stored)| {
+            // One that is not in the slot's epoch yet has votes of another there, or none, and drops
+            // them before it is.
+            voters.contains(&node.id) && self.voters.get(place) == Some(&voters)
+        };
+        let there = |(_, node): &(usize, &Stored)| voters.contains(&node.id);
+        let nodes = cluster.stored.iter().enumerate().filter(there);
         /// What a node would say of the slot.
         enum Vote {
             /// It knows it to be chosen: a snapshot covers it.
@@ -148,11 +203,16 @@ impl Observer for Ballots {
         };
         // Who has lost its disk does not promise.
         let votes: Vec<Vote> = nodes
-            .iter()
-            .filter(|node| node.lost == 0)
-            .map(vote)
+            .filter(|(_, node)| node.lost == 0)
+            .map(|stored| {
+                if votes_in(&stored) {
+                    vote(stored.1)
+                } else {
+                    Vote::None
+                }
+            })
             .collect();
-        let majority = nodes.len() / 2 + 1;
+        let majority = voters.len() / 2 + 1;
         for set in 0_u32..1 << votes.len() {
             if set.count_ones() as usize != majority {
                 continue;
@@ -171,8 +231,7 @@ impl Observer for Ballots {
             }
             let found = covered || highest.is_some_and(|(_, same)| same);
             ensure(found, "no quorum misses what is chosen", || {
-                let ids: Vec<_> = nodes.iter().map(|node| node.id).collect();
-                format!("{last} is chosen, and quorum {set:b} of {ids:?} hears of {highest:?}")
+                format!("{last} is chosen, and quorum {set:b} of {voters:?} hears of {highest:?}")
             })?;
         }
         Ok(())
