@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use synod_core::{Decode, Entry, EntryKind, LogIndex, LogRecord, NodeId, OldLog, Role, Stamp, Status};
+use synod_core::{
+    Decode, Entry, EntryKind, LogIndex, LogRecord, NodeId, OldLog, Role, Stamp, Status,
+};
 use synod_paxos::log::Membership;
 use synod_sim::check::{Breach, Cluster, Observer, Stored};
 
@@ -20,31 +22,33 @@ pub(crate) struct Ballots {
     rounds: BTreeMap<usize, u64>,
     /// The last round that each node has led.
     led: BTreeMap<usize, u64>,
-    /// Who votes by what each node knows.
-    voters: BTreeMap<usize, Vec<NodeId>>,
+    /// What each node knows to be chosen.
+    known: BTreeMap<usize, LogIndex>,
     /// Who votes behind which slot, as far as the ledger was read.
     epochs: Vec<(LogIndex, Vec<NodeId>)>,
     read: LogIndex,
 }
 
 impl Ballots {
-    /// Who votes in this slot: what the last configuration that was chosen before it says.
-    fn voters_of(&mut self, slot: LogIndex, cluster: Cluster<'_>) -> Vec<NodeId> {
+    /// Who votes in this slot, and which slot says so: the last stop-sign that was chosen before it.
+    fn voters_of(&mut self, slot: LogIndex, cluster: Cluster<'_>) -> (LogIndex, Vec<NodeId>) {
         while let Some(fact) = cluster.ledger.get(self.read.next()) {
             self.read = self.read.next();
             if fact.kind == EntryKind::Config
                 && let Ok(membership) = Membership::decode_all(fact.payload.clone())
             {
-                let voters = membership.voters().to_vec();
-                self.epochs.push((self.read, voters));
+                if membership.epoch().0 > self.epochs.len() as u64 {
+                    let voters = membership.voters().to_vec();
+                    self.epochs.push((self.read, voters));
+                }
             }
         }
         let before = self.epochs.iter().rev().find(|(since, _)| *since < slot);
         let founders = || {
             let nodes = cluster.stored[..cluster.voters].iter();
-            nodes.map(|node| node.id).collect()
+            (LogIndex::START, nodes.map(|node| node.id).collect())
         };
-        before.map_or_else(founders, |(_, voters)| voters.clone())
+        before.cloned().unwrap_or_else(founders)
     }
 }
 
@@ -73,7 +77,7 @@ impl Observer for Ballots {
         records: &[LogRecord],
         cluster: Cluster<'_>,
     ) -> Result<(), Breach> {
-        self.voters.insert(node, status.voters.clone());
+        self.known.insert(node, status.committed);
         let shadow = &cluster.stored[node].shadow;
         // What this write has put so far.
         let mut fresh: HashMap<LogIndex, Stamp> = HashMap::new();
@@ -134,13 +138,13 @@ impl Observer for Ballots {
                 format!("{id} leads {:?}", status.voters)
             })?;
         }
-        self.voters.insert(node, status.voters.clone());
+        self.known.insert(node, status.committed);
         Ok(())
     }
 
     fn starts(&mut self, node: usize, status: &Status, cluster: Cluster<'_>) -> Result<(), Breach> {
         self.rounds.remove(&node);
-        self.voters.insert(node, status.voters.clone());
+        self.known.insert(node, status.committed);
         let stored = &cluster.stored[node];
         if stored.lost > 0 {
             // It has lost its promises with all else, and nobody may count on it any more.
@@ -176,11 +180,11 @@ impl Observer for Ballots {
         let Some(fact) = cluster.ledger.get(last) else {
             return Ok(());
         };
-        let voters = self.voters_of(last, cluster);
+        let (since, voters) = self.voters_of(last, cluster);
         let votes_in = |(place, node): &(usize, &Stored)| {
             // One that is not in the slot's epoch yet has votes of another there, or none, and drops
             // them before it is.
-            voters.contains(&node.id) && self.voters.get(place) == Some(&voters)
+            voters.contains(&node.id) && self.known.get(place) >= Some(&since)
         };
         let there = |(_, node): &(usize, &Stored)| voters.contains(&node.id);
         let nodes = cluster.stored.iter().enumerate().filter(there);

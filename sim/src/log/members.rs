@@ -98,7 +98,13 @@ fn change_of(status: &Status, id: NodeId, rng: &mut Rng) -> Change {
         return Change::Voters(members);
     }
     if voters.contains(&id) {
-        return Change::Voters(voters.iter().copied().filter(|voter| *voter != id).collect());
+        return Change::Voters(
+            voters
+                .iter()
+                .copied()
+                .filter(|voter| *voter != id)
+                .collect(),
+        );
     }
     if !status.learners.contains(&id) {
         return Change::AddLearner(id);
