@@ -116,16 +116,21 @@ impl Election {
 
     /// Answers a question.
     pub(crate) fn on_ask(&self, node: &mut Node, from: NodeId, round: Round) {
-        // Safe before any write: nothing but the choice of who prepares next rests on it.
-        node.send_now(
-            from,
-            Body::Beat {
-                round,
-                stands: self.stands,
-                follows: self.follows,
-                content: self.content,
-            },
-        );
+        let beat = Body::Beat {
+            round,
+            stands: self.stands,
+            follows: self.follows,
+            content: self.content,
+        };
+        if node.membership().contains(from) {
+            // Safe before any write: nothing but the choice of who prepares next rests on it.
+            node.send_now(from, beat);
+        } else {
+            // Once it is durable that this epoch has begun: who is left out goes when it hears that.
+            // (One voter makes way for another and goes, while that one's disk fails: back in the
+            // epoch before, it would wait for ever.)
+            node.send(from, beat);
+        }
     }
 
     /// An answer; it counts if it is the first of a voter in this round.

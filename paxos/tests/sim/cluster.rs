@@ -50,6 +50,7 @@ impl Subject for Cluster {
         Budget {
             lost_disks: (voters - 1) / 2,
             learners: 2,
+            voters: true,
         }
     }
 
@@ -81,6 +82,8 @@ impl Subject for Cluster {
             Detail::Fetching { .. } => Some("paxos: followers that asked for more"),
             Detail::SnapshotInstalled { .. } => Some("paxos: snapshots installed"),
             Detail::Compacted { .. } => Some("paxos: logs compacted"),
+            Detail::Membership { epoch, .. } if epoch.0 > 0 => Some("paxos: later epochs entered"),
+            Detail::LeftOut { .. } => Some("paxos: nodes left out"),
             _ => None,
         }
     }

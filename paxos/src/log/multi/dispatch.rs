@@ -29,7 +29,11 @@ impl MultiPaxos {
                 content,
             } => {
                 let beat = (round, stands, follows, content);
-                self.election.on_beat(&mut self.node, from, beat);
+                if self.node.membership().contains(self.node.id()) {
+                    self.election.on_beat(&mut self.node, from, beat);
+                } else {
+                    self.handover.on_beat(&mut self.node, from);
+                }
             }
             Body::TakeOver => {
                 // A leader that the next epoch leaves out hands over, too: nobody leads in that.

@@ -392,6 +392,25 @@ fn the_only_one_that_knows_tells_after_a_restart() {
     assert_eq!(cluster.leader(), Some(n(2)));
 }
 
+/// And it does not go before that one knows for good: the disk of the new voter hangs, and it restarts.
+#[test]
+fn the_only_one_that_knows_waits_for_a_disk() {
+    let mut cluster = Cluster::new(1);
+    cluster.led_by(n(1));
+    cluster.commit(n(1), "a");
+    take_in(&mut cluster, n(1), &[2]);
+    cluster.stuck.push(n(2));
+    voters(&mut cluster, 1, &[2]).unwrap();
+    cluster.run(ms(300));
+    assert_eq!(cluster.status(n(2)).voters, [n(2)]);
+    cluster.crash(n(2));
+    cluster.stuck.clear();
+    cluster.restart(n(2));
+    assert_eq!(cluster.status(n(2)).voters, [n(1)], "it has forgotten that");
+    assert!(cluster.progress(ms(1000)).is_some());
+    assert_eq!(cluster.leader(), Some(n(2)));
+}
+
 // Voids.
 
 /// The schedule of `stop.rs`: what a leader left that died is no stop-sign any more once a later one has
