@@ -10,6 +10,7 @@ use synod_core::{
     Round, Ticket,
 };
 
+use super::lease::Lease;
 use super::message::Body;
 use super::node::Node;
 use super::peer::Peer;
@@ -44,6 +45,7 @@ pub(crate) struct Leader {
     /// A read waits for a round that has not begun.
     round_wanted: bool,
     reads: LeaderReads,
+    pub(crate) lease: Lease,
     heartbeat_due: Instant,
     /// A heartbeat is due to whoever has heard nothing since the last.
     beat: bool,
@@ -79,6 +81,7 @@ impl Leader {
             round: Round(0),
             round_wanted: false,
             reads: LeaderReads::default(),
+            lease: Lease::default(),
             heartbeat_due: node.now + node.config.timing.heartbeat,
             beat: true,
             commit_due: None,

@@ -133,6 +133,20 @@ pub enum Body {
         /// The last slot that the sender knows to be chosen, with all before it.
         chosen: LogIndex,
     },
+    /// The leader asks for a lease: that the receiver lets nobody else prepare for a while.
+    Lease {
+        /// The leader's round of such questions.
+        round: Round,
+        /// For how long, in nanoseconds from when this comes; 0 if it gives the lease up.
+        nanos: u64,
+    },
+    /// The answer to [`Lease`](Self::Lease).
+    Granted {
+        /// The round, as asked.
+        round: Round,
+        /// For how long, in nanoseconds; no longer than was asked for.
+        nanos: u64,
+    },
     /// A reader asks the leader to propose something in each slot up to here: somebody has voted in
     /// them, and they stay open.
     Fill {
@@ -229,6 +243,8 @@ impl Message {
             | Body::ReadAt { .. }
             | Body::QuorumRead { .. }
             | Body::QuorumReadAt { .. }
+            | Body::Lease { .. }
+            | Body::Granted { .. }
             | Body::Fill { .. }
             | Body::Stranger { .. } => 0,
         };
@@ -272,6 +288,7 @@ impl Message {
                 chosen,
                 ..
             } => round.0.max(last.0).max(chosen.0),
+            Body::Lease { round, nanos } | Body::Granted { round, nanos } => round.0.max(*nanos),
             Body::Fill { through } => through.0,
             Body::TakeOver | Body::Nack | Body::Read { .. } | Body::Stranger { .. } => 0,
         }

@@ -124,7 +124,7 @@ impl MultiPaxos {
 
     /// Takes over from whoever leads.
     fn take_over(&mut self, why: &'static str) {
-        if self.node.is_voter() {
+        if self.node.is_voter() && !self.node.is_bound(self.node.id()) {
             self.become_candidate(why);
         }
     }
@@ -223,7 +223,8 @@ impl MultiPaxos {
         };
         // One that is stuck is not content, so that others take over; another ballot of its own would
         // be as stuck.
-        let takes_over = self.election.judge(&self.node, standing) && !stuck;
+        let free = !stuck && !self.node.is_bound(self.node.id());
+        let takes_over = self.election.judge(&self.node, standing) && free;
         if takes_over {
             self.take_over(match standing {
                 Standing::Leading if self.election.content => {

@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
-use synod_core::{GroupId, LogEvent, LogImage, Rng, mix};
+use synod_core::{GroupId, LogEvent, LogImage, ReadLevel, Rng, mix};
 use synod_paxos::log::planted::Bug;
 use synod_paxos::log::{Config, ConfigBuilder, Detail, Message, MultiPaxos};
 use synod_sim::check::Observer;
-use synod_sim::{Bounds, Budget, Framed, LogSubject, Plan, Start, Subject, Wire};
+use synod_sim::{Bounds, Budget, Fault, Framed, LogSubject, Plan, Start, Subject, Wire};
 
 use crate::observer::Ballots;
 
@@ -87,6 +87,14 @@ impl LogSubject for Cluster {
     fn observers(&self) -> Vec<Box<dyn Observer>> {
         vec![Box::new(Ballots::default())]
     }
+
+    fn strict_level(&self, plan: &Plan, rng: &mut Rng) -> ReadLevel {
+        if Settings::draw(plan).lease.is_some() && rng.chance(600_000) {
+            ReadLevel::Lease
+        } else {
+            ReadLevel::Linearizable
+        }
+    }
 }
 
 /// The same settings for all nodes and lives of one run, small limits more often than not.
@@ -97,6 +105,8 @@ struct Settings {
     forward_timeout: u64,
     forwards: bool,
     quorum_reads: bool,
+    /// How long leases are, in ms, and what clocks may drift apart, in µs.
+    lease: Option<(u64, u64)>,
     append: usize,
     messages: usize,
     /// Bytes under way, in appends.
@@ -144,7 +154,15 @@ impl Settings {
             chunk: bytes(one_of(&[40, 400, 1 << 20])),
             writes: one_of(&[1, 1, 2, 5]),
             quorum_reads: one_of(&[0, 1]) == 1,
+            lease: None,
         };
+        let length = one_of(&[0, 0, 3 * heartbeat, 400, 1_500]);
+        // A clock that jumps is none that a lease can rest on.
+        if length > 0 && !plan.faults.kinds.contains(&Fault::Jump) {
+            // Of two clocks one may be too fast and the other too slow by so much.
+            let drift = 2 * length * plan.drift_ppm / 1_000 + 1_000;
+            drawn.lease = Some((length, drift));
+        }
         // One entry at a time is too slow for a follower that has much to catch up with.
         let each_second = 1_000_000_000 / plan.round_trip().max(1);
         // One message for each entry is no test of many operations, only a slow one.
@@ -168,6 +186,10 @@ impl Settings {
 
     fn give(self, builder: ConfigBuilder) -> ConfigBuilder {
         let ms = Duration::from_millis;
+        let builder = match self.lease {
+            Some((length, drift)) => builder.leader_lease(ms(length), Duration::from_micros(drift)),
+            None => builder,
+        };
         builder
             .election_round(ms(self.round))
             .heartbeat_interval(ms(self.heartbeat))

@@ -32,6 +32,9 @@ impl Leader {
             // A leader whose weight is a quorum by itself waits for nobody's answer.
             self.confirm_reads(node);
         }
+        if self.beat {
+            self.lease.ask(node);
+        }
         let pushed = self.pushed(node);
         for place in 0..self.peers.len() {
             self.feed(node, place, pushed);

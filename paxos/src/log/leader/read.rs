@@ -39,6 +39,12 @@ impl Leader {
             .peer(from, life, ticket, self.read_index(node), round);
     }
 
+    /// Whether this node knows by itself that all that is chosen is known here: it holds a lease, has had
+    /// chosen anew what earlier ballots may have chosen, and no change of who votes is under way.
+    pub(crate) fn knows_all(&self, node: &Node) -> bool {
+        node.chosen >= self.recovered.max(self.change) && self.lease.is_held(node)
+    }
+
     /// A read sees at least what earlier ballots may have chosen: before all of that is chosen anew,
     /// the leader does not know what is.
     fn read_index(&self, node: &Node) -> LogIndex {

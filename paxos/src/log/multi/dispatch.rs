@@ -83,6 +83,18 @@ impl MultiPaxos {
                 let reads = &mut self.quorum_reads;
                 reads.on_answer(&mut self.node, from, round, last, chosen);
             }
+            Body::Lease { round, nanos } => {
+                let follows = self.election.follows;
+                self.node.on_lease((from, ballot), follows, round, nanos);
+            }
+            Body::Granted { round, nanos } => match &mut self.role {
+                Role::Leader(leader) if ballot == leader.ballot => {
+                    leader.lease.on_granted(&mut self.node, from, round, nanos);
+                }
+                Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) => {
+                    self.node.drop_message();
+                }
+            },
             Body::Fill { through } => match &mut self.role {
                 Role::Leader(leader) if self.node.membership().contains(from) => {
                     leader.fill(&mut self.node, through);
@@ -107,6 +119,10 @@ impl MultiPaxos {
         }
         if ballot < node.promised {
             return node.refuse(from);
+        }
+        if node.is_bound(from) {
+            // It has granted somebody else a lease. Who prepares asks again in each round.
+            return node.drop_message();
         }
         if ballot == node.promised && !node.settled {
             // Asked again: the first answer waits for the disk, and one is enough. If that hangs, one

@@ -621,6 +621,8 @@ pub(crate) fn kind(body: &Body) -> &'static str {
         Body::QuorumRead { .. } => "QuorumRead",
         Body::QuorumReadAt { .. } => "QuorumReadAt",
         Body::Fill { .. } => "Fill",
+        Body::Lease { .. } => "Lease",
+        Body::Granted { .. } => "Granted",
         Body::Stranger { .. } => "Stranger",
     }
 }

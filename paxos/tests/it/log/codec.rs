@@ -228,7 +228,7 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
     ]
 }
 
-/// What readers and voters say.
+/// What is said about reads and leases.
 fn quorum_read() -> impl Strategy<Value = Body> {
     prop_oneof![
         (small(), round()).prop_map(|(life, round)| Body::QuorumRead { life, round }),
@@ -241,6 +241,8 @@ fn quorum_read() -> impl Strategy<Value = Body> {
             }
         }),
         index().prop_map(|through| Body::Fill { through }),
+        (round(), small()).prop_map(|(round, nanos)| Body::Lease { round, nanos }),
+        (round(), small()).prop_map(|(round, nanos)| Body::Granted { round, nanos }),
     ]
 }
 

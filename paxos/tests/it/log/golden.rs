@@ -110,6 +110,20 @@ fn answers() -> Vec<(Body, String)> {
             format!("12{}{}{}{}", u(5), u(6), u(9), u(4)),
         ),
         (Body::Fill { through: i(9) }, format!("13{}", u(9))),
+        (
+            Body::Lease {
+                round: Round(6),
+                nanos: 9,
+            },
+            format!("14{}{}", u(6), u(9)),
+        ),
+        (
+            Body::Granted {
+                round: Round(6),
+                nanos: 8,
+            },
+            format!("15{}{}", u(6), u(8)),
+        ),
     ]
 }
 
@@ -214,17 +228,17 @@ fn every_message_has_these_bytes() {
     }
 }
 
-/// Each kind is there: tags 1 to 19, and no other.
+/// Each kind is there: tags 1 to 21, and no other.
 #[test]
-fn there_are_nineteen_kinds() {
+fn there_are_twenty_one_kinds() {
     let mut tags: Vec<_> = bodies()
         .iter()
         .map(|(_, hex)| hex[..2].to_owned())
         .collect();
     tags.dedup();
-    let expected: Vec<_> = (1..=19).map(|tag| format!("{tag:02x}")).collect();
+    let expected: Vec<_> = (1..=21).map(|tag| format!("{tag:02x}")).collect();
     assert_eq!(tags, expected);
-    for tag in [0, 20, 255] {
+    for tag in [0, 22, 255] {
         let bytes = [&[0; 24][..], &[tag], &[0; 40][..]].concat();
         let error = Message::decode_all(bytes.into()).unwrap_err();
         assert_eq!(

@@ -8,6 +8,7 @@ mod elections;
 mod fetch;
 mod golden;
 mod leaders;
+mod leases;
 mod limits;
 mod membership;
 mod messages;

@@ -112,6 +112,18 @@ fn made_up() -> Vec<Body> {
             chosen: i(HUGE),
         },
         Body::Fill { through: i(HUGE) },
+        Body::Lease {
+            round: Round(HUGE),
+            nanos: HUGE,
+        },
+        Body::Lease {
+            round: Round(1),
+            nanos: 1 << 62,
+        },
+        Body::Granted {
+            round: Round(1),
+            nanos: HUGE,
+        },
     ]
 }
 
