@@ -116,10 +116,8 @@ where
         let mut busy = self.poll_write(cx)?;
         busy |= self.poll_loads(cx)?;
         busy |= self.poll_incoming(cx)?;
-        busy |= match {
-            let clock = self.clock;
-            self.app.poll(cx, &mut self.machine, &|| clock.now())?
-        } {
+        let clock = self.clock;
+        busy |= match self.app.poll(cx, &mut self.machine, &|| clock.now())? {
             Flow::Done => return Ok(Flow::Done),
             flow => flow == Flow::Busy,
         };

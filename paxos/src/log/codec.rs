@@ -123,12 +123,14 @@ impl Encode for Body {
                 stands,
                 follows,
                 content,
+                priority,
             } => {
                 out.put_u8(tag::BEAT);
                 round.encode(out);
                 stands.encode(out);
                 follows.encode(out);
                 content.encode(out);
+                priority.encode(out);
             }
             Self::TakeOver => out.put_u8(tag::TAKE_OVER),
             Self::Prepare { after } => {
@@ -257,6 +259,7 @@ impl Decode for Body {
                 stands: Decode::decode(input)?,
                 follows: Decode::decode(input)?,
                 content: Decode::decode(input)?,
+                priority: Decode::decode(input)?,
             },
             tag::TAKE_OVER => Self::TakeOver,
             tag::PREPARE => Self::Prepare {

@@ -33,6 +33,8 @@ pub struct Config {
     pub(crate) forward: bool,
     pub(crate) quorum_reads: bool,
     pub(crate) lease: Option<Terms>,
+    pub(crate) thrifty: bool,
+    pub(crate) priority: u32,
     #[cfg(feature = "planted")]
     pub(crate) planted: Option<super::planted::Bug>,
 }
@@ -96,6 +98,8 @@ impl Config {
                 forward: true,
                 quorum_reads: false,
                 lease: None,
+                thrifty: false,
+                priority: 0,
                 #[cfg(feature = "planted")]
                 planted: None,
             },
@@ -226,6 +230,28 @@ impl ConfigBuilder {
             duration,
             max_drift,
         });
+        self
+    }
+
+    /// Whether a leader sends entries to one quorum of phase 2 first, and to the others when they are
+    /// chosen: with the next heartbeat, sooner if they gather, and at once if somebody waits there
+    /// for what was passed on. It spares messages and bytes; the others are behind by up to a
+    /// `heartbeat_interval`, also for what is read there, and when a member of the quorum falls silent,
+    /// entries wait for up to an `election_round` and a heartbeat until another one takes its place.
+    /// Default: no.
+    #[must_use]
+    pub const fn thrifty(mut self, thrifty: bool) -> Self {
+        self.config.thrifty = thrifty;
+        self
+    }
+
+    /// How much this node should lead, compared to others. When nobody leads, a voter lets those of a
+    /// higher priority that it hears go first for a round of the election. A leader hands over to
+    /// the voter of the highest priority above its own that follows it and has what is chosen, when it
+    /// has led for some rounds. Default: 0, on all.
+    #[must_use]
+    pub const fn priority(mut self, priority: u32) -> Self {
+        self.config.priority = priority;
         self
     }
 

@@ -44,6 +44,8 @@ pub enum Body {
         follows: Ballot,
         /// Whether it is content with that: it hears its leader, or is one with a quorum.
         content: bool,
+        /// How much it should lead, compared to others.
+        priority: u32,
     },
     /// The leader asks the receiver to take over (`TimeoutNow` in Raft's words).
     TakeOver,

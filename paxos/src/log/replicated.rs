@@ -9,7 +9,6 @@ use synod_core::{
 };
 
 use super::Detail;
-use super::message::Body;
 use super::multi::{MultiPaxos, Role};
 use super::peer::Peer;
 
@@ -182,10 +181,7 @@ impl ReplicatedLog for MultiPaxos {
                 rule: "is not a voter",
             },
             Role::Leader(leader) => {
-                leader.lease.give_up(&mut self.node);
-                // It prepares a higher ballot, and this node follows that like any other. It needs
-                // not have everything: phase 1 fetches what it lacks.
-                self.node.send(to, Body::TakeOver);
+                leader.hand_over(&mut self.node, to);
                 return Ok(());
             }
         };

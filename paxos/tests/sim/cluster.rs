@@ -28,7 +28,12 @@ impl Subject for Cluster {
         if start.voters.contains(&start.id) {
             builder = builder.voters(start.voters.iter().copied());
         }
-        let builder = Settings::draw(start.plan).give(builder);
+        let settings = Settings::draw(start.plan);
+        let builder = match settings.priorities {
+            true => builder.priority((mix(start.world, start.id.0) % 3) as u32),
+            false => builder,
+        };
+        let builder = settings.give(builder);
         let builder = match self.bug {
             Some(bug) => builder.danger_plant(bug),
             None => builder,
@@ -105,6 +110,9 @@ struct Settings {
     forward_timeout: u64,
     forwards: bool,
     quorum_reads: bool,
+    thrifty: bool,
+    /// Whether some nodes should lead more than others.
+    priorities: bool,
     /// How long leases are, in ms, and what clocks may drift apart, in µs.
     lease: Option<(u64, u64)>,
     append: usize,
@@ -154,6 +162,8 @@ impl Settings {
             chunk: bytes(one_of(&[40, 400, 1 << 20])),
             writes: one_of(&[1, 1, 2, 5]),
             quorum_reads: one_of(&[0, 1]) == 1,
+            thrifty: one_of(&[0, 0, 1]) == 1,
+            priorities: one_of(&[0, 1]) == 1,
             lease: None,
         };
         let length = one_of(&[0, 0, 3 * heartbeat, 400, 1_500]);
@@ -197,6 +207,7 @@ impl Settings {
             .forward_timeout(ms(self.forward_timeout))
             .forward_proposals(self.forwards)
             .quorum_reads(self.quorum_reads)
+            .thrifty(self.thrifty)
             .max_command_bytes(Self::COMMAND)
             .max_accept_bytes(self.append)
             .max_in_flight(self.messages, self.append * self.window)

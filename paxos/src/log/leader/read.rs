@@ -20,6 +20,9 @@ impl Leader {
 
     /// Takes on a question that a follower has passed on.
     pub(crate) fn on_read(&mut self, node: &mut Node, from: NodeId, life: u64, ticket: Ticket) {
+        if let Some(peer) = self.peer(from) {
+            peer.asked = Some(node.now);
+        }
         let limit = node.config.limits.pending_reads;
         if self.reads.len() >= limit {
             let index = Err(Denial::Busy {

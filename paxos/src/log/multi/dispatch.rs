@@ -8,6 +8,7 @@ use synod_core::{Denial, Generation, LogIndex, NodeId, Outcome, Ticket};
 
 use super::{MultiPaxos, Role};
 use crate::Ballot;
+use crate::log::elect::Answer;
 use crate::log::fetch;
 use crate::log::message::{Accept, Body, Message, Page, Piece};
 use crate::log::planted::planted;
@@ -26,9 +27,16 @@ impl MultiPaxos {
                 stands,
                 follows,
                 content,
+                priority,
             } => {
-                let beat = (round, stands, follows, content);
-                self.election.on_beat(&mut self.node, from, beat);
+                let answer = Answer {
+                    from,
+                    stands,
+                    follows,
+                    content,
+                    priority,
+                };
+                self.election.on_beat(&mut self.node, round, answer);
             }
             Body::TakeOver => {
                 if self.node.leader == Some(from) && ballot == self.node.promised {

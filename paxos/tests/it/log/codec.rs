@@ -163,12 +163,15 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
     let staged = prop::option::of((snapshot_id(), small()));
     prop_oneof![
         round().prop_map(|round| Body::Ask { round }),
-        (round(), ballot(), ballot(), any::<bool>()).prop_map(
-            |(round, stands, follows, content)| Body::Beat {
-                round,
-                stands,
-                follows,
-                content,
+        (round(), ballot(), ballot(), any::<bool>(), any::<u32>()).prop_map(
+            |(round, stands, follows, content, priority)| {
+                Body::Beat {
+                    round,
+                    stands,
+                    follows,
+                    content,
+                    priority,
+                }
             }
         ),
         Just(Body::TakeOver),

@@ -151,6 +151,7 @@ fn bodies() -> Vec<(Body, String)> {
         stands: b(2, 3),
         follows: b(4, 1),
         content: true,
+        priority: 7,
     };
     let accept = |entries| {
         Body::Accept(Accept {
@@ -169,7 +170,7 @@ fn bodies() -> Vec<(Body, String)> {
         (Body::Ask { round: Round(9) }, format!("01{}", u(9))),
         (
             beat,
-            format!("02{}{}{}{}{}01", u(9), u(2), u(3), u(4), u(1)),
+            format!("02{}{}{}{}{}0107000000", u(9), u(2), u(3), u(4), u(1)),
         ),
         (Body::TakeOver, "03".into()),
         (Body::Prepare { after: i(3) }, format!("04{}", u(3))),

@@ -60,6 +60,7 @@ fn made_up() -> Vec<Body> {
             stands: b(HUGE, 2),
             follows: b(HUGE, 2),
             content: true,
+            priority: 0,
         },
         Body::TakeOver,
         Body::Prepare { after: i(HUGE) },
