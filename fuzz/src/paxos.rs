@@ -235,7 +235,7 @@ impl Node {
 }
 
 fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
-    Ok(match script.int_in_range(0..=15)? {
+    Ok(match script.int_in_range(0..=18)? {
         0 => Body::Ask {
             round: round(script)?,
         },
@@ -244,6 +244,7 @@ fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
             stands: ballot(script)?,
             follows: ballot(script)?,
             content: script.arbitrary()?,
+            priority: script.int_in_range(0..=2)?,
         },
         2 => Body::TakeOver,
         3 => Body::Prepare {
@@ -278,7 +279,28 @@ fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
         13 => Body::Stranger {
             known: Generation(number(script)?),
         },
+        14 | 15 => reading(script)?,
         _ => forwarded(script)?,
+    })
+}
+
+/// What is said about quorum reads and leases.
+fn reading(script: &mut Unstructured<'_>) -> Result<Body> {
+    let (life, round) = (number(script)?, round(script)?);
+    let nanos = number(script)?.saturating_mul(1 << 24);
+    Ok(match script.int_in_range(0..=4)? {
+        0 => Body::QuorumRead { life, round },
+        1 => Body::QuorumReadAt {
+            life,
+            round,
+            last: index(script)?,
+            chosen: index(script)?,
+        },
+        2 => Body::Fill {
+            through: index(script)?,
+        },
+        3 => Body::Lease { round, nanos },
+        _ => Body::Granted { round, nanos },
     })
 }
 

@@ -110,6 +110,8 @@ mod tag {
     pub(super) const QUORUM_READ: u8 = 17;
     pub(super) const QUORUM_READ_AT: u8 = 18;
     pub(super) const FILL: u8 = 19;
+    pub(super) const LEASE: u8 = 20;
+    pub(super) const GRANTED: u8 = 21;
 }
 
 impl Encode for Body {
@@ -124,12 +126,14 @@ impl Encode for Body {
                 stands,
                 follows,
                 content,
+                priority,
             } => {
                 out.put_u8(tag::BEAT);
                 round.encode(out);
                 stands.encode(out);
                 follows.encode(out);
                 content.encode(out);
+                priority.encode(out);
             }
             Self::TakeOver => out.put_u8(tag::TAKE_OVER),
             Self::Prepare { after } => {
@@ -229,6 +233,16 @@ impl Encode for Body {
                 last.encode(out);
                 chosen.encode(out);
             }
+            Self::Lease { round, nanos } => {
+                out.put_u8(tag::LEASE);
+                round.encode(out);
+                nanos.encode(out);
+            }
+            Self::Granted { round, nanos } => {
+                out.put_u8(tag::GRANTED);
+                round.encode(out);
+                nanos.encode(out);
+            }
             Self::Fill { through } => {
                 out.put_u8(tag::FILL);
                 through.encode(out);
@@ -248,6 +262,7 @@ impl Decode for Body {
                 stands: Decode::decode(input)?,
                 follows: Decode::decode(input)?,
                 content: Decode::decode(input)?,
+                priority: Decode::decode(input)?,
             },
             tag::TAKE_OVER => Self::TakeOver,
             tag::PREPARE => Self::Prepare {
@@ -302,6 +317,14 @@ impl Decode for Body {
                 round: Decode::decode(input)?,
                 last: Decode::decode(input)?,
                 chosen: Decode::decode(input)?,
+            },
+            tag::LEASE => Self::Lease {
+                round: Decode::decode(input)?,
+                nanos: Decode::decode(input)?,
+            },
+            tag::GRANTED => Self::Granted {
+                round: Decode::decode(input)?,
+                nanos: Decode::decode(input)?,
             },
             tag::FILL => Self::Fill {
                 through: Decode::decode(input)?,

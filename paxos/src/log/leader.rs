@@ -9,6 +9,7 @@ use synod_core::{
     Denial, Entries, Entry, Instant, LeaderReads, LogIndex, NodeId, Outcome, Refusal, Round, Ticket,
 };
 
+use super::lease::Lease;
 use super::message::Body;
 use super::node::Node;
 use super::peer::Peer;
@@ -20,6 +21,7 @@ use crate::Ballot;
 mod change;
 mod feed;
 mod read;
+mod thrifty;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Leader {
@@ -48,6 +50,9 @@ pub(crate) struct Leader {
     /// A read waits for a round that has not begun.
     round_wanted: bool,
     reads: LeaderReads,
+    /// In thrifty mode, those that entries go to before they are chosen.
+    first: Option<Vec<NodeId>>,
+    pub(crate) lease: Lease,
     heartbeat_due: Instant,
     /// A heartbeat is due to whoever has heard nothing since the last.
     beat: bool,
@@ -85,6 +90,8 @@ impl Leader {
             round: Round(0),
             round_wanted: false,
             reads: LeaderReads::default(),
+            first: None,
+            lease: Lease::default(),
             heartbeat_due: node.now + node.config.timing.heartbeat,
             beat: true,
             commit_due: None,
@@ -216,8 +223,12 @@ impl Leader {
             Outcome::Unknown
         } else {
             self.forwarded.insert(from, (life, Ticket(last)));
+            let now = node.now;
             let accepted = match self.peer(from) {
-                Some(_) => self.accept(node, commands),
+                Some(peer) => {
+                    peer.asked = Some(now);
+                    self.accept(node, commands)
+                }
                 None => Err(Denial::NotLeader),
             };
             accepted.map_or_else(Outcome::Refused, Outcome::Accepted)
@@ -262,6 +273,13 @@ impl Leader {
             node.slots.open(Entry::command(command));
         }
         Ok(index)
+    }
+
+    /// Asks another voter to take over. It prepares a higher ballot, and this node follows that like any
+    /// other. It needs not have everything: phase 1 fetches what it lacks.
+    pub(crate) fn hand_over(&mut self, node: &mut Node, to: NodeId) {
+        self.lease.give_up(node);
+        node.send(to, Body::TakeOver);
     }
 
     // Counting.

@@ -47,6 +47,8 @@ pub enum Body {
         follows: Ballot,
         /// Whether it is content with that: it hears its leader, or is one with a quorum.
         content: bool,
+        /// How much it should lead, compared to others.
+        priority: u32,
     },
     /// The leader asks the receiver to take over (`TimeoutNow` in Raft's words).
     TakeOver,
@@ -135,6 +137,20 @@ pub enum Body {
         last: LogIndex,
         /// The last slot that the sender knows to be chosen, with all before it.
         chosen: LogIndex,
+    },
+    /// The leader asks for a lease: that the receiver lets nobody else prepare for a while.
+    Lease {
+        /// The leader's round of such questions.
+        round: Round,
+        /// For how long, in nanoseconds from when this comes; 0 if it gives the lease up.
+        nanos: u64,
+    },
+    /// The answer to [`Lease`](Self::Lease).
+    Granted {
+        /// The round, as asked.
+        round: Round,
+        /// For how long, in nanoseconds; no longer than was asked for.
+        nanos: u64,
     },
     /// A reader asks the leader to propose something in each slot up to here: somebody has voted in
     /// them, and they stay open.
@@ -232,6 +248,8 @@ impl Message {
             | Body::ReadAt { .. }
             | Body::QuorumRead { .. }
             | Body::QuorumReadAt { .. }
+            | Body::Lease { .. }
+            | Body::Granted { .. }
             | Body::Fill { .. }
             | Body::Stranger { .. } => 0,
         };
@@ -276,6 +294,7 @@ impl Message {
                 chosen,
                 ..
             } => round.0.max(last.0).max(chosen.0),
+            Body::Lease { round, nanos } | Body::Granted { round, nanos } => round.0.max(*nanos),
             Body::Fill { through } => through.0,
             Body::TakeOver | Body::Nack | Body::Read { .. } | Body::Stranger { .. } => 0,
         }

@@ -138,7 +138,7 @@ impl MultiPaxos {
 
     /// Takes over from whoever leads.
     fn take_over(&mut self, why: &'static str) {
-        if self.node.is_voter() {
+        if self.node.is_voter() && !self.node.is_bound(self.node.id()) {
             self.become_candidate(why);
         }
     }
@@ -238,7 +238,14 @@ impl MultiPaxos {
         };
         // One that is stuck is not content, so that others take over; another ballot of its own would
         // be as stuck.
-        let takes_over = self.election.judge(&self.node, standing) && !stuck;
+        let free = !stuck && !self.node.is_bound(self.node.id());
+        let node = &self.node;
+        let takes_over = if self.election.judge(node, standing) {
+            !self.election.lets_others_go_first(node, standing) && free
+        } else {
+            self.election.calm();
+            false
+        };
         if takes_over {
             self.take_over(match standing {
                 Standing::Leading if self.election.content => {
@@ -257,6 +264,7 @@ impl MultiPaxos {
                 Role::Follower(_) | Role::Candidate(_) => {}
             }
         }
+        self.prefer(standing);
         self.election.begin(&mut self.node);
         if let Role::Candidate(candidate) = &mut self.role
             && !takes_over
@@ -264,6 +272,22 @@ impl MultiPaxos {
             // A question, or the answer, was lost.
             candidate.ask_all(&mut self.node);
             self.lead_if_done();
+        }
+    }
+
+    /// A leader hands over to one of a higher priority.
+    fn prefer(&mut self, standing: Standing) {
+        let node = &mut self.node;
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let (least, peers) = (node.chosen.max(leader.recovered), &leader.peers);
+        let apt = |id| {
+            let peer = peers.iter().find(|peer| peer.id == id);
+            peer.is_some_and(|peer| peer.linked && peer.acked.through() >= least)
+        };
+        if let Some(heir) = self.election.heir(node, standing, apt) {
+            leader.hand_over(node, heir);
         }
     }
 

@@ -9,6 +9,7 @@ use synod_core::{
     LogIndex, LogLoad, LogRecord, NodeId, Outbox, RoleChange, SnapshotId, SnapshotMeta, mix,
 };
 
+use super::lease::Grant;
 use super::membership::History;
 use super::planted::planted;
 use super::record::{HardState, Written};
@@ -74,6 +75,8 @@ pub(crate) struct Node {
     /// `held` has grown, and no note says yet what follows from that.
     pub(crate) unnoted: bool,
     pub(crate) leader: Option<NodeId>,
+    /// Whom it lets prepare, and nobody else.
+    pub(crate) grant: Option<Grant>,
     pub(crate) links: Vec<(NodeId, LinkId)>,
     pub(crate) outbox: Outbox<Message, LogRecord, Event, LogLoad, Note>,
     pub(crate) tickets: Tickets,
@@ -117,6 +120,7 @@ impl Node {
             open_configs: Vec::new(),
             unnoted: false,
             leader: None,
+            grant: None,
             links: Vec::new(),
             outbox: Outbox::new(config.limits.writes_in_flight),
             tickets: Tickets::default(),

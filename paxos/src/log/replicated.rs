@@ -9,7 +9,6 @@ use synod_core::{
 };
 
 use super::Detail;
-use super::message::Body;
 use super::multi::{MultiPaxos, Role};
 use super::peer::Peer;
 use super::planted::planted;
@@ -126,9 +125,15 @@ impl ReplicatedLog for MultiPaxos {
         }
         let at = match level {
             ReadLevel::Linearizable => return self.read_linearizable(),
-            ReadLevel::Lease => {
+            ReadLevel::Lease if self.node.config.lease.is_none() => {
                 return Err(self.reject(None, Refusal::Unsupported("a read by lease")));
             }
+            ReadLevel::Lease => match &self.role {
+                Role::Leader(leader) if leader.knows_all(&self.node) => self.node.chosen,
+                Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) => {
+                    return self.read_linearizable();
+                }
+            },
             ReadLevel::Session(token) => token.0,
             ReadLevel::Stale => LogIndex::START,
         };
@@ -165,7 +170,7 @@ impl ReplicatedLog for MultiPaxos {
 
     fn transfer(&mut self, now: Instant, to: NodeId) -> Result<(), Rejected> {
         self.see(now);
-        let refusal = match &self.role {
+        let refusal = match &mut self.role {
             _ if self.node.stopped => Refusal::Stopped,
             Role::Follower(_) | Role::Candidate(_) => Refusal::NotLeader,
             Role::Leader(_) if to == self.node.id() => return Ok(()),
@@ -173,10 +178,8 @@ impl ReplicatedLog for MultiPaxos {
                 node: to,
                 rule: "is not a voter",
             },
-            Role::Leader(_) => {
-                // It prepares a higher ballot, and this node follows that like any other. It needs
-                // not have everything: phase 1 fetches what it lacks.
-                self.node.send(to, Body::TakeOver);
+            Role::Leader(leader) => {
+                leader.hand_over(&mut self.node, to);
                 return Ok(());
             }
         };

@@ -308,6 +308,7 @@ fn idle(round: Round, peer: u64) -> Body {
         stands: ballot(0, peer),
         follows: Ballot::START,
         content: false,
+        priority: 0,
     }
 }
 
@@ -595,6 +596,7 @@ fn a_candidate_whose_disk_hangs_does_not_stay_content() {
         stands: ballot(0, peer),
         follows: ballot(2, 1),
         content: true,
+        priority: 0,
     };
     rig.round(idle);
     rig.round(idle);
@@ -637,6 +639,7 @@ fn a_leader_without_a_quorum_steps_down_though_it_hears_of_a_higher_ballot() {
                 stands: ballot(0, OLD),
                 follows: above,
                 content: true,
+                priority: 0,
             };
             rig.hear(OLD, above, beat);
         }

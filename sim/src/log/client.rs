@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use synod_core::{
-    LogIndex, ReadLevel, Refusal, Rejected, ReplicatedLog, Rng, SessionToken, Ticket,
+    LogIndex, ReadLevel, Refusal, Rejected, ReplicatedLog, Rng, SessionToken, Ticket, mix,
 };
 
 use super::{Item, LogScene, Stage};
@@ -300,10 +300,12 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
             header.wrap(&pending.bytes)
         });
         let command = command.unwrap_or_default();
+        let mut rng = Rng::new(mix(stage.plan.seed, mix(client as u64, waiter.version)));
+        let strict = stage.subject().strict_level(&stage.plan, &mut rng);
         let log = stage.machine_mut(node).expect("asked only if it is up");
         match waiter.asked {
             Asked::Command => log.propose(now, command),
-            Asked::Linearizable => log.read(now, ReadLevel::Linearizable),
+            Asked::Linearizable => log.read(now, strict),
             Asked::Session => log.read(now, ReadLevel::Session(SessionToken(waiter.floor))),
             Asked::Stale => log.read(now, ReadLevel::Stale),
         }

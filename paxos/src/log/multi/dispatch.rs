@@ -9,6 +9,7 @@ use synod_core::{Denial, Generation, LogIndex, NodeId, Outcome, Ticket};
 use super::{MultiPaxos, Role};
 use crate::Ballot;
 use crate::log::Epoch;
+use crate::log::elect::Answer;
 use crate::log::fetch;
 use crate::log::message::{Accept, Body, Message, Page, Piece};
 use crate::log::planted::planted;
@@ -27,10 +28,17 @@ impl MultiPaxos {
                 stands,
                 follows,
                 content,
+                priority,
             } => {
-                let beat = (round, stands, follows, content);
                 if self.node.membership().contains(self.node.id()) {
-                    self.election.on_beat(&mut self.node, from, beat);
+                    let answer = Answer {
+                        from,
+                        stands,
+                        follows,
+                        content,
+                        priority,
+                    };
+                    self.election.on_beat(&mut self.node, round, answer);
                 } else {
                     self.handover.on_beat(&mut self.node, from);
                 }
@@ -90,6 +98,18 @@ impl MultiPaxos {
                 let reads = &mut self.quorum_reads;
                 reads.on_answer(&mut self.node, from, round, last, chosen);
             }
+            Body::Lease { round, nanos } => {
+                let follows = self.election.follows;
+                self.node.on_lease((from, ballot), follows, round, nanos);
+            }
+            Body::Granted { round, nanos } => match &mut self.role {
+                Role::Leader(leader) if ballot == leader.ballot => {
+                    leader.lease.on_granted(&mut self.node, from, round, nanos);
+                }
+                Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) => {
+                    self.node.drop_message();
+                }
+            },
             Body::Fill { through } => match &mut self.role {
                 Role::Leader(leader) if self.node.membership().contains(from) => {
                     leader.fill(&mut self.node, through);
@@ -116,6 +136,10 @@ impl MultiPaxos {
         }
         if ballot < node.promised {
             return node.refuse(from);
+        }
+        if node.is_bound(from) {
+            // It has granted somebody else a lease. Who prepares asks again in each round.
+            return node.drop_message();
         }
         if ballot == node.promised && !node.settled {
             // Asked again: the first answer waits for the disk, and one is enough. If that hangs, one

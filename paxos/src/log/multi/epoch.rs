@@ -38,6 +38,8 @@ const fn meant(body: &Body) -> Meant {
         | Body::Promise(_)
         | Body::Nack
         | Body::QuorumReadAt { .. }
+        | Body::Lease { .. }
+        | Body::Granted { .. }
         | Body::Accepted { .. } => Meant::Within,
         // Of a page of another epoch nothing is taken but what is chosen.
         Body::Page(_)
@@ -108,7 +110,7 @@ impl MultiPaxos {
         self.epoch = epoch;
         self.handover = Handover::new(&self.node);
         let (mut goes_on, mut successor) = (false, None);
-        match &self.role {
+        match &mut self.role {
             Role::Leader(leader) => {
                 leader.last_word(&mut self.node);
                 goes_on = true;

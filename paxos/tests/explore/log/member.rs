@@ -172,6 +172,7 @@ impl Home {
             stands,
             follows,
             content,
+            priority: 0,
         };
         self.envelope(from, beat)
     }
@@ -392,6 +393,8 @@ impl Told {
             | Body::QuorumRead { .. }
             | Body::QuorumReadAt { .. }
             | Body::Fill { .. }
+            | Body::Lease { .. }
+            | Body::Granted { .. }
             | Body::Stranger { .. } => self.sent.push(envelope),
         }
     }

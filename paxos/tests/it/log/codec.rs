@@ -190,12 +190,15 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
     let staged = prop::option::of((snapshot_id(), small()));
     prop_oneof![
         round().prop_map(|round| Body::Ask { round }),
-        (round(), ballot(), ballot(), any::<bool>()).prop_map(
-            |(round, stands, follows, content)| Body::Beat {
-                round,
-                stands,
-                follows,
-                content,
+        (round(), ballot(), ballot(), any::<bool>(), any::<u32>()).prop_map(
+            |(round, stands, follows, content, priority)| {
+                Body::Beat {
+                    round,
+                    stands,
+                    follows,
+                    content,
+                    priority,
+                }
             }
         ),
         Just(Body::TakeOver),
@@ -255,7 +258,7 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
     ]
 }
 
-/// What readers and voters say.
+/// What is said about reads and leases.
 fn quorum_read() -> impl Strategy<Value = Body> {
     prop_oneof![
         (small(), round()).prop_map(|(life, round)| Body::QuorumRead { life, round }),
@@ -268,6 +271,8 @@ fn quorum_read() -> impl Strategy<Value = Body> {
             }
         }),
         index().prop_map(|through| Body::Fill { through }),
+        (round(), small()).prop_map(|(round, nanos)| Body::Lease { round, nanos }),
+        (round(), small()).prop_map(|(round, nanos)| Body::Granted { round, nanos }),
     ]
 }
 

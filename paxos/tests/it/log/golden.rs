@@ -114,6 +114,20 @@ fn answers() -> Vec<(Body, String)> {
             format!("12{}{}{}{}", u(5), u(6), u(9), u(4)),
         ),
         (Body::Fill { through: i(9) }, format!("13{}", u(9))),
+        (
+            Body::Lease {
+                round: Round(6),
+                nanos: 9,
+            },
+            format!("14{}{}", u(6), u(9)),
+        ),
+        (
+            Body::Granted {
+                round: Round(6),
+                nanos: 8,
+            },
+            format!("15{}{}", u(6), u(8)),
+        ),
     ]
 }
 
@@ -141,6 +155,7 @@ fn bodies() -> Vec<(Body, String)> {
         stands: b(2, 3),
         follows: b(4, 1),
         content: true,
+        priority: 7,
     };
     let accept = |entries| {
         Body::Accept(Accept {
@@ -159,7 +174,7 @@ fn bodies() -> Vec<(Body, String)> {
         (Body::Ask { round: Round(9) }, format!("01{}", u(9))),
         (
             beat,
-            format!("02{}{}{}{}{}01", u(9), u(2), u(3), u(4), u(1)),
+            format!("02{}{}{}{}{}0107000000", u(9), u(2), u(3), u(4), u(1)),
         ),
         (Body::TakeOver, "03".into()),
         (Body::Prepare { after: i(3) }, format!("04{}", u(3))),
@@ -219,17 +234,17 @@ fn every_message_has_these_bytes() {
     }
 }
 
-/// Each kind is there: tags 1 to 19, and no other.
+/// Each kind is there: tags 1 to 21, and no other.
 #[test]
-fn there_are_nineteen_kinds() {
+fn there_are_twenty_one_kinds() {
     let mut tags: Vec<_> = bodies()
         .iter()
         .map(|(_, hex)| hex[..2].to_owned())
         .collect();
     tags.dedup();
-    let expected: Vec<_> = (1..=19).map(|tag| format!("{tag:02x}")).collect();
+    let expected: Vec<_> = (1..=21).map(|tag| format!("{tag:02x}")).collect();
     assert_eq!(tags, expected);
-    for tag in [0, 20, 255] {
+    for tag in [0, 22, 255] {
         let bytes = [&[0; 32][..], &[tag], &[0; 40][..]].concat();
         let error = Message::decode_all(bytes.into()).unwrap_err();
         assert_eq!(

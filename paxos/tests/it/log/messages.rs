@@ -141,3 +141,39 @@ fn an_idle_group_says_little() {
     assert!(cluster.count("Accept of nothing") <= 402);
     assert_eq!(cluster.count("Prepare"), 0);
 }
+
+/// Thrifty: only a quorum is asked, and the others get what is chosen now and then. Bytes are of whole
+/// messages, without what a transport puts around them.
+#[test]
+fn a_thrifty_leader_asks_no_more_than_a_quorum() {
+    for (size, plain, thrifty) in [(3, 4.1, 2.2), (5, 8.1, 4.3)] {
+        for (on, most) in [(false, plain), (true, thrifty)] {
+            let mut cluster = Cluster::with(size, move |builder| {
+                builder
+                    .thrifty(on)
+                    .election_round(ms(10_000))
+                    .heartbeat_interval(ms(10_000))
+            });
+            cluster.led_by_in(n(1), ms(95_000));
+            cluster.sent.clear();
+            cluster.bytes.clear();
+            for _ in 0..1_000 {
+                let ticket = cluster.propose(n(1), &"x".repeat(256)).unwrap();
+                while cluster.outcome(n(1), ticket).is_empty() {
+                    cluster.step_once();
+                }
+            }
+            // The others are given the rest.
+            cluster.run(ms(10_000));
+            for id in cluster.ids() {
+                assert_eq!(cluster.commands(id).len(), 1_000);
+            }
+            let each = total(&cluster) as f64 / 1_000.0;
+            let bytes: u64 = cluster.bytes.values().sum();
+            println!(
+                "{size} nodes, thrifty {on}: {each} messages, {bytes} bytes for 1,000 entries"
+            );
+            assert!(each <= most, "{each}");
+        }
+    }
+}

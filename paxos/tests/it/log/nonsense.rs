@@ -60,6 +60,7 @@ fn made_up() -> Vec<Body> {
             stands: b(HUGE, 2),
             follows: b(HUGE, 2),
             content: true,
+            priority: 0,
         },
         Body::TakeOver,
         Body::Prepare { after: i(HUGE) },
@@ -112,6 +113,18 @@ fn made_up() -> Vec<Body> {
             chosen: i(HUGE),
         },
         Body::Fill { through: i(HUGE) },
+        Body::Lease {
+            round: Round(HUGE),
+            nanos: HUGE,
+        },
+        Body::Lease {
+            round: Round(1),
+            nanos: 1 << 62,
+        },
+        Body::Granted {
+            round: Round(1),
+            nanos: HUGE,
+        },
     ]
 }
 
