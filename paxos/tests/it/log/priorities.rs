@@ -89,9 +89,9 @@ fn an_heir_that_fails_is_asked_ever_less_often() {
     for other in [3, 4, 5].map(n) {
         cluster.part(n(2), other);
     }
-    for other in [4, 5].map(n) {
-        // So that node 1 is the one that leads.
-        cluster.part(n(3), other);
+    for (a, b) in [(3, 4), (3, 5), (4, 5)] {
+        // Nobody but node 1 hears a quorum.
+        cluster.part(n(a), n(b));
     }
     cluster.part(n(4), n(5));
     cluster.run(ms(2_000));
