@@ -264,6 +264,10 @@ fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
         },
         10 => Body::Fetch {
             after: index(script)?,
+            through: match script.arbitrary()? {
+                true => Some(index(script)?),
+                false => None,
+            },
             votes: script.arbitrary()?,
             staged: match script.arbitrary()? {
                 true => Some((snapshot_id(script)?, number(script)?)),

@@ -156,11 +156,13 @@ impl Encode for Body {
             }
             Self::Fetch {
                 after,
+                through,
                 votes,
                 staged,
             } => {
                 out.put_u8(tag::FETCH);
                 after.encode(out);
+                through.encode(out);
                 votes.encode(out);
                 staged.encode(out);
             }
@@ -277,6 +279,7 @@ impl Decode for Body {
             },
             tag::FETCH => Self::Fetch {
                 after: Decode::decode(input)?,
+                through: Decode::decode(input)?,
                 votes: Decode::decode(input)?,
                 staged: Decode::decode(input)?,
             },

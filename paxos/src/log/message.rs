@@ -74,6 +74,8 @@ pub enum Body {
     Fetch {
         /// The last slot that is not wanted.
         after: LogIndex,
+        /// The last slot that is wanted: with it, no snapshot is sent in their place.
+        through: Option<LogIndex>,
         /// Votes that are not known to be chosen, too: of one who has promised this ballot.
         votes: bool,
         /// How much of which snapshot the sender has, if it is receiving one.
@@ -272,9 +274,15 @@ impl Message {
                 slots.max(accept.round.0)
             }
             Body::Accepted { held, round } => held.last().0.max(round.0),
-            Body::Fetch { after, staged, .. } => {
+            Body::Fetch {
+                after,
+                through,
+                staged,
+                ..
+            } => {
                 let staged = staged.map_or(0, |(id, bytes)| id.index.0.max(bytes));
-                after.0.max(staged)
+                let through = through.map_or(0, |through| through.0);
+                after.0.max(through).max(staged)
             }
             Body::Piece(piece) => {
                 let end = piece.offset.max(piece.meta.size);

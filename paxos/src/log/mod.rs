@@ -48,6 +48,7 @@ mod restore;
 mod slots;
 mod stop;
 mod tickets;
+mod window;
 
 pub use config::{Config, ConfigBuilder};
 pub use cover::Cover;

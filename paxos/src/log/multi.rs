@@ -216,7 +216,7 @@ impl MultiPaxos {
         }
         match &mut self.role {
             Role::Leader(leader) => leader.tick(&self.node),
-            Role::Follower(follower) => follower.tick(&self.node),
+            Role::Follower(follower) => follower.tick(&mut self.node),
             Role::Candidate(_) => {}
         }
         if self.node.is_voter() && self.node.now >= self.election.ends {
@@ -401,9 +401,7 @@ impl Machine for MultiPaxos {
             Role::Candidate(candidate) if up => candidate.ask(node, peer),
             Role::Candidate(_) => {}
             Role::Follower(follower) => {
-                if follower.fetching.is_some_and(|(from, _)| from == peer) {
-                    follower.fetching = None;
-                }
+                follower.fetching.forget(peer);
             }
         }
         if self.node.leader == Some(peer) {
@@ -463,7 +461,8 @@ impl Machine for MultiPaxos {
             Role::Leader(leader) => Some((leader.deadline(), "the leader's heartbeat")),
             Role::Follower(follower) => follower
                 .fetching
-                .map(|(_, until)| (until, "the answer of who has more")),
+                .deadline()
+                .map(|until| (until, "the answer of who has more")),
             Role::Candidate(_) => None,
         };
         let role = role.map(|(at, why)| Wake { at, why });

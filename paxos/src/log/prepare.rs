@@ -134,7 +134,7 @@ impl Candidate {
         // As a follower: no more is asked for than the disk can take.
         acceptor.waits = lacks && !room;
         if lacks && room {
-            node.fetch(acceptor.id, known, true);
+            node.fetch_votes(acceptor.id, known);
         }
     }
 
@@ -166,7 +166,7 @@ impl Candidate {
             if known >= self.acceptors[place].last {
                 return;
             }
-            match fetch::page(node, known, true) {
+            match fetch::page(node, (known, None), true) {
                 Ok(page) => self.take(node, place, &page),
                 Err(load) => {
                     self.loading = Some(node.outbox.load(load));

@@ -228,6 +228,7 @@ impl Rig {
     fn fetch(&mut self, from: Ballot, after: u64, votes: bool) {
         let body = Body::Fetch {
             after: at(after),
+            through: None,
             votes,
             staged: None,
         };
@@ -500,25 +501,35 @@ fn a_follower_asks_for_no_more_than_its_disk_takes() {
     };
     heartbeat(&mut rig, 0);
     rig.hangs = true;
+    // Each question is answered with one slot.
     let answered = |rig: &mut Rig| {
         let mut count = 0;
-        while rig.fetches(OLD) > 0 && count < 100 {
-            let next = rig.log.status().committed.0 + 1;
-            rig.page(two, next - 1, vec![entries(next, 1, two)], 1_000);
-            count += 1;
+        loop {
+            let asked = [rig.said(OLD), rig.said(OTHER)].concat().into_iter();
+            let asked = asked.filter_map(|body| match body {
+                Body::Fetch { after, .. } => Some(after.0),
+                _ => None,
+            });
+            let asked: Vec<u64> = asked.collect();
+            if asked.is_empty() || count >= 100 {
+                return count;
+            }
+            for after in asked {
+                rig.page(two, after, vec![entries(after + 1, 1, two)], 1_000);
+                count += 1;
+            }
         }
-        count
     };
-    assert!(answered(&mut rig) <= 3);
+    assert!(answered(&mut rig) <= 9);
     for round in 1..20 {
         heartbeat(&mut rig, round);
     }
     assert_eq!(answered(&mut rig), 0, "the disk hangs still");
     rig.persist();
-    assert_eq!(answered(&mut rig), 1, "and goes on");
+    assert!((1..=9).contains(&answered(&mut rig)), "and goes on");
     rig.hangs = false;
     rig.persist();
-    assert_eq!(answered(&mut rig), 100);
+    assert!(answered(&mut rig) >= 100);
 }
 
 /// And so does a candidate.

@@ -13,6 +13,14 @@ use crate::seeds;
 /// Seeds in which each bug must be found.
 const BUDGET: u64 = 500;
 
+/// What needs a schedule of several crashes and lost messages that seeds hardly ever draw: a story of its
+/// own finds each, see `it/log/changes.rs`, `each_broken_rule_breaks_its_story`.
+const BY_STORY: [Bug; 3] = [
+    Bug::ProposesBehindStop,
+    Bug::AcceptsUnchosenStop,
+    Bug::VoidStopCounts,
+];
+
 fn plant(bug: Bug) -> Simulation<Cluster, Kv> {
     Simulation::new(Cluster { bug: Some(bug) }, Kv)
 }
@@ -31,7 +39,7 @@ fn each_planted_bug_is_found() {
     let bases = bases.and_then(|bases| bases.parse().ok()).unwrap_or(1);
     let bugs = Bug::ALL.into_iter().filter(|bug| match &only {
         Some(only) => *only == format!("{bug:?}"),
-        None => !BY_NAME.contains(bug),
+        None => !BY_NAME.contains(bug) && !BY_STORY.contains(bug),
     });
     let mut missed = Vec::new();
     println!("| planted bug | seeds: median, worst | virtual s | s | caught as |");

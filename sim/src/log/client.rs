@@ -185,6 +185,12 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
     }
 
     fn attempt(&mut self, stage: &mut Stage<'_, S>, client: usize) {
+        // At the end only members are asked; without changes of the voters those are known beforehand.
+        let members = if stage.is_calm() && stage.plan.voters_change {
+            self.core(stage)
+        } else {
+            Vec::new()
+        };
         let Some(pending) = &mut self.clients[client].pending else {
             return;
         };
@@ -201,7 +207,11 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
         } else {
             stage.plan.voters
         };
-        let any = state.rng.below(asked as u64) as usize;
+        let any = if members.is_empty() {
+            state.rng.below(asked as u64) as usize
+        } else {
+            members[state.rng.below(members.len() as u64) as usize]
+        };
         let hinted = !stage.is_calm() && state.rng.chance(700_000);
         self.client_later(stage, client, patience.min(GIVE_UP));
         let node = if hinted { hint.unwrap_or(any) } else { any };

@@ -26,7 +26,7 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
 
     /// Who must be there at the end: founding nodes that kept their disks, and learners; where the voters
     /// change, those that the leader knows.
-    fn core(&self, stage: &Stage<'_, S>) -> Vec<usize> {
+    pub(super) fn core(&self, stage: &Stage<'_, S>) -> Vec<usize> {
         let leader = self.leader(stage).and_then(|i| stage.machine(i));
         let status = leader.map(ReplicatedLog::status);
         if let Some(status) = status.as_ref().filter(|_| stage.plan.voters_change) {

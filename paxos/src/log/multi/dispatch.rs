@@ -66,9 +66,10 @@ impl MultiPaxos {
             },
             Body::Fetch {
                 after,
+                through,
                 votes,
                 staged,
-            } => self.on_fetch(from, ballot, after, votes, staged),
+            } => self.on_fetch((from, ballot), (after, through), votes, staged),
             Body::Page(page) => self.on_page(from, (ballot, epoch), &page),
             Body::Piece(piece) => self.on_piece(from, *piece),
             Body::Propose {
@@ -152,7 +153,9 @@ impl MultiPaxos {
         }
         let node = &mut self.node;
         let here = after >= node.slots.base();
-        let page = here.then(|| fetch::page(node, after, true).ok()).flatten();
+        let page = here
+            .then(|| fetch::page(node, (after, None), true).ok())
+            .flatten();
         let page = page.unwrap_or_else(|| {
             // It asks for what is on disk only, or for the snapshot, now that it hears of more.
             fetch::answer_page(node, after, after, Vec::new())
@@ -232,9 +235,8 @@ impl MultiPaxos {
 
     fn on_fetch(
         &mut self,
-        from: NodeId,
-        ballot: Ballot,
-        after: LogIndex,
+        (from, ballot): (NodeId, Ballot),
+        range: (LogIndex, Option<LogIndex>),
         votes: bool,
         staged: Option<(synod_core::SnapshotId, u64)>,
     ) {
@@ -245,7 +247,7 @@ impl MultiPaxos {
             }
             return;
         }
-        self.server.serve(node, from, after, votes, staged);
+        self.server.serve(node, from, range, votes, staged);
         if let Role::Candidate(candidate) = &mut self.role
             && candidate.awaits(from)
         {

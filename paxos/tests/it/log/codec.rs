@@ -214,11 +214,14 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
             })
         }),
         (cover(), round()).prop_map(|(held, round)| Body::Accepted { held, round }),
-        (index(), any::<bool>(), staged).prop_map(|(after, votes, staged)| Body::Fetch {
-            after,
-            votes,
-            staged,
-        }),
+        (index(), prop::option::of(index()), any::<bool>(), staged).prop_map(
+            |(after, through, votes, staged)| Body::Fetch {
+                after,
+                through,
+                votes,
+                staged,
+            }
+        ),
         page().prop_map(Body::Page),
         (meta(), small(), bytes()).prop_map(|(meta, offset, chunk)| {
             Body::Piece(Box::new(Piece {

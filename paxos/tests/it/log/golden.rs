@@ -145,8 +145,9 @@ fn bodies() -> Vec<(Body, String)> {
     let mut held = Cover::up_to(i(4));
     held.add(i(6), i(7));
     held.add(i(9), i(9));
-    let fetch = |votes, staged| Body::Fetch {
+    let fetch = |votes: bool, staged| Body::Fetch {
         after: i(3),
+        through: votes.then_some(i(9)),
         votes,
         staged,
     };
@@ -195,10 +196,10 @@ fn bodies() -> Vec<(Body, String)> {
             },
             format!("08{}02000000{}{}{}{}{}", u(4), u(6), u(7), u(9), u(9), u(5)),
         ),
-        (fetch(true, None), format!("09{}0100", u(3))),
+        (fetch(true, None), format!("09{}01{}0100", u(3), u(9))),
         (
             fetch(false, Some((id, 5))),
-            format!("09{}0001{}{}{}", u(3), u(7), u(8), u(5)),
+            format!("09{}000001{}{}{}", u(3), u(7), u(8), u(5)),
         ),
         (Body::Page(page()), format!("0a{}", page_bytes())),
         (

@@ -77,6 +77,7 @@ fn made_up() -> Vec<Body> {
         },
         Body::Fetch {
             after: i(HUGE),
+            through: Some(i(HUGE)),
             votes: true,
             staged: Some((meta.id, HUGE)),
         },
