@@ -346,12 +346,13 @@ fn stand(hall: &mut Hall<Log>, id: NodeId) -> Done {
     let before = hall.servers[&id].machine.status().era;
     let peers = hall.ids().into_iter().filter(|peer| *peer != id);
     let peers: Vec<_> = peers.filter(|peer| hall.servers[peer].up).collect();
-    for turn in 0..4 {
+    for _ in 0..12 {
         let wake = hall.servers[&id].machine.deadline();
         hall.now = hall.now.max(wake.ok_or("it waits for nothing")?.at);
-        // Which round it is nobody else knows: all but one of these are dropped.
-        // In the first it still gives what it promised or leads time to show itself.
-        let rounds = if turn == 0 { 0 } else { 64 };
+        // Which round it is nobody else knows: all but one of these are dropped. A leader hears
+        // nothing, until it has given up.
+        let leads = hall.servers[&id].machine.status().role == Role::Leader;
+        let rounds = if leads { 0 } else { 64 };
         for (peer, round) in peers
             .iter()
             .flat_map(|peer| (0..rounds).map(|round| (*peer, round)))
