@@ -28,6 +28,7 @@ fn no_rule_is_broken() {
         Setup::written(),
         Setup::written_crashing(),
         Setup::deleting(),
+        Setup::purging(),
     ];
-    nothing_breaks(&setups, 60_000);
+    nothing_breaks(&setups, 30_000);
 }

@@ -23,8 +23,8 @@ fn table() -> Vec<(Bug, Setup)> {
         (Bug::AcceptKeepsPromise, Setup::written()),
         (Bug::OneRoundTripByOthers, Setup::written()),
         (Bug::RetryBlindly, Setup::creating()),
-        (Bug::PurgeEarly, Setup::deleting()),
-        (Bug::PurgeForgetsPromise, Setup::deleting()),
+        (Bug::PurgeEarly, Setup::purging()),
+        (Bug::PurgeForgetsPromise, Setup::purging()),
     ]
 }
 

@@ -49,6 +49,19 @@ const ALONE: &str = "
     1 promised 2.1 3
 ";
 
+/// A write and then a delete are chosen with n3, and n1 begins to purge.
+const DELETED: &str = "
+    1 asks-0
+    3 prepare 2.1
+    1 promised 2.1 3
+    3 accept 2.1
+    1 accepted 2.1 3
+    1 asks-1
+    3 accept 4.1
+    1 accepted 4.1 3
+    1 expires
+";
+
 impl Setup {
     pub(super) const fn with(self, bug: Option<Bug>) -> Self {
         Self { bug, ..self }
@@ -81,16 +94,16 @@ impl Setup {
 
     pub(super) const fn creating() -> Self {
         Self {
-            name: "1 create, 1 read",
             ops: &[(1, Op::Create(1)), (2, Op::Read)],
-            rounds: 6,
-            ..TWO_WRITES
+            rounds: 8,
+            ..TWO_WRITES.after("1 create under way, 1 read", ALONE)
         }
     }
 
     pub(super) const fn reading() -> Self {
         Self {
             ops: &[(1, Op::Write(1)), (2, Op::Read), (2, Op::Read)],
+            rounds: 6,
             ..TWO_WRITES.after("1 write under way, 2 reads", ALONE)
         }
     }
@@ -117,6 +130,14 @@ impl Setup {
             rounds: 6,
             expiries: 1,
             ..TWO_WRITES.after("1 write done, 1 delete and its purge, 1 create", WRITTEN)
+        }
+    }
+
+    /// What is purged is asked for anew.
+    pub(super) const fn purging() -> Self {
+        Self {
+            rounds: 8,
+            ..Self::deleting().after("1 delete done, its purge under way, 1 create", DELETED)
         }
     }
 
