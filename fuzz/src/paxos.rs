@@ -425,7 +425,8 @@ fn config_bytes(script: &mut Unstructured<'_>) -> Result<Bytes> {
         (0, _) | (_, None) => payload(script),
         (1, Some(config)) => {
             // The first change of the voters.
-            Ok([&[2, 1, 0, 0, 0, 0, 0, 0, 0], &config[1..]].concat().into())
+            let head = [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            Ok([&head, &config[1..]].concat().into())
         }
         (_, Some(config)) => Ok(config),
     }

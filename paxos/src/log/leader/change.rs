@@ -29,7 +29,9 @@ impl Leader {
 
     /// The configuration after `change`.
     pub(crate) fn after(&self, node: &Node, change: &Change) -> Result<Membership, Refusal> {
-        let next = node.membership().after(change)?;
+        let own = (node.id(), node.generation);
+        let storages = [&node.known[..], &[own]].concat();
+        let next = node.membership().after(change, &storages)?;
         let fresh = |voter: &&NodeId| !node.membership().is_voter(**voter);
         for voter in next.voters().iter().filter(fresh) {
             if next.epoch() > self.epoch && !self.has_caught_up(node, *voter) {

@@ -60,7 +60,11 @@ impl MultiPaxos {
         let (here, there) = (self.node.epoch(), message.epoch);
         let meant = meant(&message.body);
         if there == here {
-            return true;
+            let counts = meant == Meant::Anyone || !self.node.is_impostor();
+            if !counts {
+                self.node.drop_message();
+            }
+            return counts;
         }
         if there > here {
             self.fall_behind(from, there);

@@ -662,6 +662,53 @@ fn a_voter_comes_back_with_its_old_disk() {
     cluster.commit(leader, "b");
 }
 
+/// Node 3 is taken out and comes back with an empty disk; it goes through the epoch in which it voted. A
+/// voter of that epoch that has never met it before, and slept, must not have its vote there.
+#[test]
+fn a_lost_disk_does_not_vote_in_epochs_that_are_over() {
+    let mut solo = Solo::with(3, 3, |builder| builder.voters([]));
+    let ballot = b(2, 2);
+    // As learned from the log: 1, 2 and 3 vote.
+    let (kind, payload) = (EntryKind::Config, super::codec::some_config());
+    let config = Entries::new(i(1), ballot.stamp(), [Entry { kind, payload }]);
+    let learned = Body::Page(page(0, 1, 1, &[config]));
+    solo.say_in(0, 2, ballot, learned);
+    solo.settle();
+    assert_eq!(solo.status().voters, ids(&[1, 2, 3]));
+    assert_eq!(solo.status().role, Role::Learner);
+    solo.take();
+    for body in [
+        Body::Prepare { after: i(1) },
+        accept(votes(2, b(4, 1), &["x"]), 1, 1),
+    ] {
+        solo.say(1, b(4, 1), body);
+        solo.wait(ms(500));
+        solo.settle();
+        assert_eq!(solo.take_to(1), []);
+        assert_eq!(solo.status().last, i(1));
+    }
+}
+
+/// A node whose place was taken by another storage does not count with the new one, also where it was
+/// taken in as a learner again.
+#[test]
+fn a_voter_comes_back_with_a_new_disk() {
+    let mut cluster = four();
+    cluster.crash(n(3));
+    voters(&mut cluster, 1, &[1, 2, 4]).unwrap();
+    cluster.run(ms(300));
+    cluster.commit(n(1), "b");
+    cluster.servers.remove(&n(3));
+    cluster.start(n(3), synod_core::LogImage::new(), 77);
+    take_in(&mut cluster, n(1), &[3]);
+    voters(&mut cluster, 1, &[1, 3, 4]).unwrap();
+    cluster.run(ms(300));
+    agreed(&cluster, &[1, 3, 4]);
+    assert_eq!(cluster.status(n(3)).role, Role::Follower);
+    cluster.crash(n(4));
+    cluster.commit(n(1), "its vote counts");
+}
+
 /// Who lags behind several changes goes through all of them.
 #[test]
 fn a_node_enters_several_epochs_at_once() {

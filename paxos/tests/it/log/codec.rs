@@ -155,7 +155,7 @@ pub(crate) fn some_config() -> Bytes {
 /// As [`some_config`], of the first change of voters.
 pub(crate) fn next_config() -> Bytes {
     let founding = some_config();
-    [&[2, 1, 0, 0, 0, 0, 0, 0, 0], &founding[1..]]
+    [&[2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &founding[1..]]
         .concat()
         .into()
 }
@@ -166,7 +166,7 @@ fn a_later_configuration_names_its_epoch() {
     assert_eq!(next.epoch(), Epoch(1));
     assert_eq!(next.to_bytes(), next_config());
     for epoch in [0_u64, 1 << 62] {
-        let bytes = [&[2], &epoch.to_le_bytes()[..], &some_config()[1..]].concat();
+        let bytes = [&[2], &epoch.to_le_bytes()[..], &[0; 4], &some_config()[1..]].concat();
         let error = Membership::decode_all(bytes.into()).unwrap_err();
         assert_eq!(error.to_string(), "membership: has an epoch that is none");
     }
