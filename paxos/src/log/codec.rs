@@ -6,12 +6,14 @@ use alloc::boxed::Box;
 use bytes::{BufMut, Bytes, BytesMut};
 use synod_core::{Decode, DecodeError, Encode};
 
+use super::Epoch;
 use super::message::{Accept, Body, Message, Page, Piece};
 
 impl Encode for Message {
     fn encode(&self, out: &mut BytesMut) {
         self.generation.encode(out);
         self.ballot.encode(out);
+        self.epoch.0.encode(out);
         self.body.encode(out);
     }
 }
@@ -21,6 +23,7 @@ impl Decode for Message {
         Ok(Self {
             generation: Decode::decode(input)?,
             ballot: Decode::decode(input)?,
+            epoch: Epoch(Decode::decode(input)?),
             body: Decode::decode(input)?,
         })
     }

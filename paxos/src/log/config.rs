@@ -364,6 +364,20 @@ impl ConfigBuilder {
         }
         Ok(config)
     }
+
+    /// Checks the settings for a model checker: time stands still, and a round of the election, a
+    /// heartbeat and the word of what is chosen are due at every tick.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] as [`build`](Self::build).
+    pub fn for_exploration(self) -> Result<Config, ConfigError> {
+        let mut config = self.build()?;
+        config.timing.round = Duration::ZERO;
+        config.timing.heartbeat = Duration::ZERO;
+        config.timing.commit_delay = Duration::ZERO;
+        Ok(config)
+    }
 }
 
 impl Config {

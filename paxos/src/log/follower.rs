@@ -2,10 +2,10 @@
 
 use synod_core::{Instant, LogIndex, NodeId, Round};
 
-use super::Detail;
 use super::message::{Accept, Body, Page, Piece};
 use super::node::Node;
 use super::planted::planted;
+use super::{Detail, Epoch};
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Follower {
@@ -22,19 +22,39 @@ pub(crate) struct Follower {
     pub(crate) fetching: Option<(NodeId, Instant)>,
     /// It lacks more, and asks once the disk has room.
     waits: bool,
+    /// Who is in a later epoch, and which: this node fetches what is chosen before it takes part
+    /// again.
+    later: Option<(NodeId, Epoch)>,
 }
 
 impl Follower {
-    pub(crate) const fn new() -> Self {
+    /// A follower of another leader than `before`, or of none: it goes on to fetch.
+    pub(crate) fn after(before: Option<&Self>) -> Self {
         Self {
             round: Round(0),
             ack: false,
             asked: false,
             chosen: LogIndex::START,
             pushed: LogIndex::START,
-            fetching: None,
-            waits: false,
+            fetching: before.and_then(|before| before.fetching),
+            waits: before.is_some_and(|before| before.waits),
+            later: before.and_then(|before| before.later),
         }
+    }
+
+    /// `from` is in a later epoch.
+    pub(crate) fn fall_behind(&mut self, node: &mut Node, from: NodeId, epoch: Epoch) {
+        let known = self
+            .later
+            .filter(|(peer, known)| *known >= epoch && node.link_to(*peer).is_some());
+        self.later = known.or(Some((from, epoch)));
+        if self.fetching.is_none() && !self.waits {
+            self.catch_up(node, from);
+        }
+    }
+
+    fn is_behind(&self, node: &Node) -> bool {
+        self.later.is_some_and(|(_, epoch)| epoch > node.epoch())
     }
 
     /// Entries of the leader, whose ballot is promised (phase 2b).
@@ -79,7 +99,8 @@ impl Follower {
     /// Asks `peer` for what the leader does not send by itself.
     fn catch_up(&mut self, node: &mut Node, peer: NodeId) {
         let known = node.held.through();
-        if known >= self.chosen || known.next() >= self.pushed {
+        let enough = known >= self.chosen || known.next() >= self.pushed;
+        if enough && !self.is_behind(node) {
             self.fetching = None;
             return;
         }
@@ -100,10 +121,11 @@ impl Follower {
 
     /// The disk has room again.
     pub(crate) fn go_on(&mut self, node: &mut Node) {
+        let later = self.later.filter(|_| self.is_behind(node));
         if core::mem::take(&mut self.waits)
-            && let Some(leader) = node.leader
+            && let Some(peer) = later.map(|(peer, _)| peer).or(node.leader)
         {
-            self.catch_up(node, leader);
+            self.catch_up(node, peer);
         }
     }
 

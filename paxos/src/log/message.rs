@@ -8,7 +8,7 @@ use synod_core::{
     Denial, Entries, Generation, LogIndex, Outcome, Round, SnapshotId, SnapshotMeta, Ticket,
 };
 
-use super::Cover;
+use super::{Cover, Epoch};
 use crate::Ballot;
 
 /// A message: who the sender is by its storage, the ballot it is about, and what it says.
@@ -20,6 +20,9 @@ pub struct Message {
     pub generation: Generation,
     /// What the sender has promised: it takes part in no lower ballot.
     pub ballot: Ballot,
+    /// The configuration that the sender is in: what it promises, proposes and votes for is of that
+    /// one, and counts with those alone who are in it, too.
+    pub epoch: Epoch,
     /// What it says.
     pub body: Body,
 }
@@ -250,7 +253,8 @@ impl Message {
             | Body::Fill { .. }
             | Body::Stranger { .. } => 0,
         };
-        self.ballot.round.max(ballots).max(self.greatest()) <= LIMIT
+        let greatest = self.greatest().max(self.epoch.0);
+        self.ballot.round.max(ballots).max(greatest) <= LIMIT
     }
 
     /// The greatest of its slots and counters.

@@ -10,14 +10,17 @@ use synod_core::{
 use super::elect::{Election, Standing};
 use super::fetch::Server;
 use super::follower::Follower;
+use super::handover::Handover;
 use super::leader::Leader;
 use super::node::{Node, Note};
+use super::planted::planted;
 use super::prepare::Candidate;
 use super::quorum_read::QuorumReads;
-use super::{Body, Detail, Event, Message};
+use super::{Body, Detail, Epoch, Event, Message};
 use crate::Ballot;
 
 mod dispatch;
+mod epoch;
 
 /// One node of a Multi-Paxos cluster, as a [`Machine`] and a
 /// [`ReplicatedLog`](synod_core::ReplicatedLog).
@@ -32,6 +35,9 @@ pub struct MultiPaxos {
     pub(crate) forwards: Forwards,
     pub(crate) server: Server,
     pub(crate) quorum_reads: QuorumReads,
+    /// The epoch that the role is of: that of the node, but while it enters the next one.
+    pub(crate) epoch: Epoch,
+    pub(crate) handover: Handover,
     /// Something has happened since the last flush that may have to be sent or written.
     pub(crate) dirty: bool,
 }
@@ -71,7 +77,11 @@ impl MultiPaxos {
         if leader.is_some() {
             node.age_claims();
         }
-        self.role = Role::Follower(Follower::new());
+        let before = match &self.role {
+            Role::Follower(follower) => Some(follower),
+            Role::Candidate(_) | Role::Leader(_) => None,
+        };
+        self.role = Role::Follower(Follower::after(before));
         let part = if node.is_voter() {
             Part::Follower
         } else {
@@ -111,13 +121,17 @@ impl MultiPaxos {
         let Role::Candidate(candidate) = &mut self.role else {
             return;
         };
-        if !candidate.is_done(node) {
+        if self.epoch != node.epoch() || !candidate.is_done(node) {
+            // What was promised in an epoch that has just ended leads nobody in the next.
             return;
         }
         let (ballot, found) = (candidate.ballot, candidate.finish(node));
         node.leader = Some(node.id());
         node.age_claims();
         self.role = Role::Leader(Leader::new(node, ballot, found));
+        if planted!(node, ChosenGoesBack) {
+            node.chosen = node.slots.base();
+        }
         node.role(Part::Leader, "a quorum has promised its ballot");
         self.dirty = true;
     }
@@ -196,6 +210,7 @@ impl MultiPaxos {
         self.expire_forwards();
         self.node.tick();
         self.quorum_reads.tick(&mut self.node);
+        self.handover.tick(&mut self.node);
         if !matches!(self.role, Role::Leader(_)) {
             self.node.lose_touch();
         }
@@ -300,6 +315,7 @@ impl MultiPaxos {
             Role::Candidate(_) => node.note_held(),
         }
         self.drain_notes();
+        self.follow_configuration();
         let node = &mut self.node;
         if node.due {
             node.due = false;
@@ -358,7 +374,10 @@ impl Machine for MultiPaxos {
         if !self.node.recognise(from, message.generation, answered) {
             return self.node.drop_message();
         }
-        self.on_message(from, message);
+        if self.is_of_epoch(from, &message) {
+            self.on_message(from, message);
+        }
+        self.follow_configuration();
     }
 
     fn link(&mut self, now: Instant, peer: NodeId, link: Link) {
@@ -396,6 +415,7 @@ impl Machine for MultiPaxos {
         self.see(now);
         if !self.node.stopped {
             self.on_tick();
+            self.follow_configuration();
         }
     }
 
@@ -409,6 +429,7 @@ impl Machine for MultiPaxos {
             Role::Candidate(candidate) => candidate.go_on_all(&mut self.node),
             Role::Leader(_) => {}
         }
+        self.follow_configuration();
         // What is durable may let the next entries go out.
         self.dirty = true;
     }
@@ -416,6 +437,7 @@ impl Machine for MultiPaxos {
     fn loaded(&mut self, now: Instant, load: LoadId, answer: Option<LogLoaded>) {
         self.see(now);
         self.on_loaded(load, answer);
+        self.follow_configuration();
     }
 
     fn poll(&mut self) -> Option<Output<Message, LogRecord, Event, LogLoad>> {
@@ -451,6 +473,11 @@ impl Machine for MultiPaxos {
         let forwards = forwards.map(wake("the leader's answer to what was passed on"));
         let forwards = Wake::earlier(forwards, self.quorum_reads.deadline());
         let node = self.node.deadline(leads);
+        let left_out = self.handover.deadline();
+        let node = Wake::earlier(
+            node,
+            left_out.map(wake("voters that may not know of their part")),
+        );
         Wake::earlier(Wake::earlier(role, round), Wake::earlier(forwards, node))
     }
 }

@@ -44,12 +44,26 @@ pub enum Bug {
     CountUnwritten,
     /// Entries are handed out a second time after a restart.
     HandOutTwice,
+    /// A leader proposes behind its stop-sign.
+    ProposesBehindStop,
+    /// An acceptor votes behind a stop-sign that it does not know to be chosen.
+    AcceptsUnchosenStop,
+    /// A stop-sign that phase 1 finds ends the configuration, whatever was voted for behind it later.
+    VoidStopCounts,
+    /// The next configuration begins when its stop-sign is accepted.
+    NextOnAccepted,
+    /// Who accepts in a higher ballot than it has promised goes on to take part in lower ones.
+    AcceptKeepsPromise,
+    /// What is chosen is compacted before the state machine has it, and beyond the snapshot.
+    TrimUnapplied,
+    /// A new leader forgets what it knows to be chosen.
+    ChosenGoesBack,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 26] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,
         Self::VoteNotPersisted,
@@ -69,6 +83,13 @@ impl Bug {
         Self::GrantForgotten,
         Self::CountUnwritten,
         Self::HandOutTwice,
+        Self::ProposesBehindStop,
+        Self::AcceptsUnchosenStop,
+        Self::VoidStopCounts,
+        Self::NextOnAccepted,
+        Self::AcceptKeepsPromise,
+        Self::TrimUnapplied,
+        Self::ChosenGoesBack,
     ];
 }
 
@@ -78,7 +99,10 @@ macro_rules! planted {
         #[cfg(feature = "planted")]
         let planted = $node.config.planted == Some(crate::log::planted::Bug::$bug);
         #[cfg(not(feature = "planted"))]
-        let planted = false;
+        let planted = {
+            let _ = &$node;
+            false
+        };
         planted
     }};
 }

@@ -11,6 +11,7 @@ use synod_core::{
 use super::Detail;
 use super::multi::{MultiPaxos, Role};
 use super::peer::Peer;
+use super::planted::planted;
 
 impl MultiPaxos {
     fn reject(&self, command: Option<Bytes>, refusal: Refusal) -> Rejected {
@@ -151,13 +152,10 @@ impl ReplicatedLog for MultiPaxos {
         };
         let refusal = if node.stopped {
             Refusal::Stopped
-        } else if node.chosen < leader.recovered {
-            // One change at a time, and none before it is known which ones are chosen.
-            Refusal::ChangeUnderWay(leader.recovered)
-        } else if node.chosen < leader.change {
-            Refusal::ChangeUnderWay(leader.change)
+        } else if let Some(index) = leader.changing(node) {
+            Refusal::ChangeUnderWay(index)
         } else {
-            match node.membership().after(&change) {
+            match leader.after(node, &change) {
                 Ok(membership) => {
                     let index = leader.reconfigure(node, &membership);
                     let ticket = node.tickets.next_proposal();
@@ -191,6 +189,7 @@ impl ReplicatedLog for MultiPaxos {
     fn applied(&mut self, now: Instant, through: LogIndex) {
         self.node.see(now);
         self.node.applied(through);
+        self.follow_configuration();
     }
 
     fn describe(&self, applied: LogIndex) -> Option<SnapshotMeta> {
@@ -226,7 +225,11 @@ impl ReplicatedLog for MultiPaxos {
         let through = LogIndex(snapshot.index().0.saturating_sub(retained));
         node.snapshot = Some(snapshot);
         // Nothing leaves the log that the state machine still needs.
-        let through = through.min(node.handout.handed());
+        let through = if planted!(node, TrimUnapplied) {
+            node.chosen
+        } else {
+            through.min(node.handout.handed())
+        };
         let Some(ballot) = node.slots.ballot_at(through) else {
             return;
         };

@@ -10,6 +10,7 @@ use synod_core::{
 use super::elect::Election;
 use super::fetch::Server;
 use super::follower::Follower;
+use super::handover::Handover;
 use super::membership::History;
 use super::multi::{MultiPaxos, Role};
 use super::node::Node;
@@ -70,8 +71,10 @@ impl MultiPaxos {
             election.begin(&mut node);
         }
         Ok(Self {
+            epoch: node.epoch(),
+            handover: Handover::new(&node),
             node,
-            role: Role::Follower(Follower::new()),
+            role: Role::Follower(Follower::after(None)),
             election,
             forwards: Forwards::default(),
             server: Server::default(),

@@ -43,8 +43,11 @@ impl Subject for Cluster {
             .expect("what was durable can be restored")
     }
 
+    /// A planted bug may break what a machine says of itself, and is to be found from outside.
     fn check(&self, log: &MultiPaxos) {
-        log.check();
+        if self.bug.is_none() {
+            log.check();
+        }
     }
 
     /// Less than half of the voters may forget; who is not a voter may come and go.
@@ -52,6 +55,7 @@ impl Subject for Cluster {
         Budget {
             lost_disks: (voters - 1) / 2,
             learners: 2,
+            voters: true,
         }
     }
 
@@ -83,6 +87,8 @@ impl Subject for Cluster {
             Detail::Fetching { .. } => Some("paxos: followers that asked for more"),
             Detail::SnapshotInstalled { .. } => Some("paxos: snapshots installed"),
             Detail::Compacted { .. } => Some("paxos: logs compacted"),
+            Detail::Membership { epoch, .. } if epoch.0 > 0 => Some("paxos: later epochs entered"),
+            Detail::LeftOut { .. } => Some("paxos: nodes left out"),
             _ => None,
         }
     }

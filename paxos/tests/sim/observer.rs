@@ -3,14 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use synod_core::{Entry, LogIndex, LogRecord, Role, Stamp, Status};
+use bytes::Bytes;
+use synod_core::{
+    Decode, Entry, EntryKind, Generation, LogIndex, LogRecord, NodeId, OldLog, Role, Stamp, Status,
+};
+use synod_paxos::Ballot;
+use synod_paxos::log::Membership;
 use synod_sim::check::{Breach, Cluster, Observer, Stored};
 
-/// Checks that a ballot proposes one value for each slot, that promises and votes only rise, over all
-/// lives of a node, that a restart takes nothing for chosen that was not, and that what is chosen cannot be missed by any quorum of phase 1: of the votes that it would
-/// hear of, the one of the highest ballot is for what was chosen.
+/// Checks that a ballot proposes one value for each slot, and later ones the same as what is chosen;
+/// that promises and votes only rise, over all lives of a node, and a promise is on disk before the
+/// vote; that what a node knows to be chosen never shrinks in a life, and a restart takes nothing for
+/// chosen that was not; and that what is chosen cannot be missed by any quorum of phase 1: of the
+/// votes that it would hear of, the one of the highest ballot is for what was chosen.
 ///
-/// For majorities of the nodes that found the cluster.
+/// For majorities of those that vote in the slot's epoch.
+/// That all nodes hand out the same in each slot,
+/// in order and without a gap, and only what was proposed, is the ledger's.
 #[derive(Debug, Default)]
 pub(crate) struct Ballots {
     /// What was proposed for a slot in a ballot.
@@ -19,6 +28,34 @@ pub(crate) struct Ballots {
     rounds: BTreeMap<usize, u64>,
     /// The last round that each node has led.
     led: BTreeMap<usize, u64>,
+    /// What each node knows to be chosen.
+    known: BTreeMap<usize, LogIndex>,
+    /// Who votes behind which slot, as far as the ledger was read.
+    epochs: Vec<(LogIndex, Vec<NodeId>)>,
+    read: LogIndex,
+}
+
+impl Ballots {
+    /// Who votes in this slot, and which slot says so: the last stop-sign that was chosen before it.
+    fn voters_of(&mut self, slot: LogIndex, cluster: Cluster<'_>) -> (LogIndex, Vec<NodeId>) {
+        while let Some(fact) = cluster.ledger.get(self.read.next()) {
+            self.read = self.read.next();
+            if fact.kind == EntryKind::Config
+                && let Ok(membership) = Membership::decode_all(fact.payload.clone())
+            {
+                if membership.epoch().0 > self.epochs.len() as u64 {
+                    let voters = membership.voters().to_vec();
+                    self.epochs.push((self.read, voters));
+                }
+            }
+        }
+        let before = self.epochs.iter().rev().find(|(since, _)| *since < slot);
+        let founders = || {
+            let nodes = cluster.stored[..cluster.voters].iter();
+            (LogIndex::START, nodes.map(|node| node.id).collect())
+        };
+        before.cloned().unwrap_or_else(founders)
+    }
 }
 
 fn ensure(
@@ -38,6 +75,14 @@ fn hash_of(entry: &Entry) -> u64 {
     hasher.finish()
 }
 
+/// The promise in the durable state: behind a version, the node and the life of its storage.
+fn promised_in(state: &Bytes) -> Option<Ballot> {
+    let mut rest = state.slice(1..);
+    NodeId::decode(&mut rest).ok()?;
+    Generation::decode(&mut rest).ok()?;
+    Ballot::decode(&mut rest).ok()
+}
+
 impl Observer for Ballots {
     fn writes(
         &mut self,
@@ -46,25 +91,60 @@ impl Observer for Ballots {
         records: &[LogRecord],
         cluster: Cluster<'_>,
     ) -> Result<(), Breach> {
+        let known = self.known.entry(node).or_default();
+        *known = (*known).max(status.committed);
         let shadow = &cluster.stored[node].shadow;
         // What this write has put so far.
         let mut fresh: HashMap<LogIndex, Stamp> = HashMap::new();
+        let mut promised = shadow.restored(0).state.as_ref().and_then(promised_in);
+        // What it has dropped so far: votes behind a stop-sign.
+        let mut dropped: Option<LogIndex> = None;
         for record in records {
+            if let LogRecord::State(state) = record {
+                promised = promised_in(state);
+            }
+            if let LogRecord::Truncate { from } = record {
+                dropped = dropped.min(Some(*from)).or(Some(*from));
+                fresh.retain(|index, _| index < from);
+            }
+            if let LogRecord::Activate {
+                log: OldLog::Replace,
+                ..
+            } = record
+            {
+                dropped = Some(LogIndex::START);
+                fresh.clear();
+            }
             let LogRecord::Put(entries) = record else {
                 continue;
             };
             let stamp = entries.stamp();
             let id = cluster.stored[node].id;
+            // Whatever prefix of the write a crash leaves.
+            let kept = promised.is_some_and(|promised| stamp <= promised.stamp());
+            ensure(kept, "a promise is on disk before the vote", || {
+                format!("{id} has promised {promised:?} on disk: {entries:?}")
+            })?;
             ensure(
                 stamp.number <= status.era,
                 "no vote is cast above the promise",
                 || format!("{id} has promised round {}: {entries:?}", status.era),
             )?;
             for (index, entry) in entries.iter() {
-                let there = || shadow.get(index).map(|(stamp, _)| stamp);
+                let kept = dropped.is_none_or(|from| index < from);
+                let there = || shadow.get(index).map(|(stamp, _)| stamp).filter(|_| kept);
                 let before = fresh.insert(index, stamp).or_else(there);
                 ensure(before <= Some(stamp), "votes never go back", || {
                     format!("{id} has voted in {before:?}: {entries:?}")
+                })?;
+                // P2b (Paxos Made Simple §2.2). The ledger's mark is of a ballot in which it was
+                // chosen, or of a later one.
+                let fact = cluster.ledger.get(index);
+                let fact = fact.filter(|fact| fact.stamp <= stamp);
+                let same = fact
+                    .is_none_or(|fact| entry.kind == fact.kind && entry.payload == fact.payload);
+                ensure(same, "later ballots propose what is chosen", || {
+                    format!("{id} writes another entry at {index} in {stamp:?}: {fact:?}")
                 })?;
                 let found = hash_of(entry);
                 let key = (index, entries.stamp());
@@ -85,14 +165,24 @@ impl Observer for Ballots {
         ensure(before <= status.era, "promises only rise", || {
             format!("{id} goes from round {before} to {}", status.era)
         })?;
+        let known = self.known.insert(node, status.committed);
+        ensure(
+            known.is_none_or(|known| known <= status.committed),
+            "what is known to be chosen never shrinks",
+            || format!("{id} knew {known:?}, and now {}", status.committed),
+        )?;
         if status.role == Role::Leader {
             self.led.insert(node, status.era);
+            ensure(status.voters.contains(&id), "only voters lead", || {
+                format!("{id} leads {:?}", status.voters)
+            })?;
         }
         Ok(())
     }
 
     fn starts(&mut self, node: usize, status: &Status, cluster: Cluster<'_>) -> Result<(), Breach> {
         self.rounds.remove(&node);
+        self.known.insert(node, status.committed);
         let stored = &cluster.stored[node];
         if stored.lost > 0 {
             // It has lost its promises with all else, and nobody may count on it any more.
@@ -125,10 +215,17 @@ impl Observer for Ballots {
         _: Stamp,
         cluster: Cluster<'_>,
     ) -> Result<(), Breach> {
-        let nodes = &cluster.stored[..cluster.voters];
         let Some(fact) = cluster.ledger.get(last) else {
             return Ok(());
         };
+        let (since, voters) = self.voters_of(last, cluster);
+        let votes_in = |(place, node): &(usize, &Stored)| {
+            // One that is not in the slot's epoch yet has votes of another there, or none, and drops
+            // them before it is.
+            voters.contains(&node.id) && self.known.get(place) >= Some(&since)
+        };
+        let there = |(_, node): &(usize, &Stored)| voters.contains(&node.id);
+        let nodes = cluster.stored.iter().enumerate().filter(there);
         /// What a node would say of the slot.
         enum Vote {
             /// It knows it to be chosen: a snapshot covers it.
@@ -148,11 +245,16 @@ impl Observer for Ballots {
         };
         // Who has lost its disk does not promise.
         let votes: Vec<Vote> = nodes
-            .iter()
-            .filter(|node| node.lost == 0)
-            .map(vote)
+            .filter(|(_, node)| node.lost == 0)
+            .map(|stored| {
+                if votes_in(&stored) {
+                    vote(stored.1)
+                } else {
+                    Vote::None
+                }
+            })
             .collect();
-        let majority = nodes.len() / 2 + 1;
+        let majority = voters.len() / 2 + 1;
         for set in 0_u32..1 << votes.len() {
             if set.count_ones() as usize != majority {
                 continue;
@@ -171,8 +273,7 @@ impl Observer for Ballots {
             }
             let found = covered || highest.is_some_and(|(_, same)| same);
             ensure(found, "no quorum misses what is chosen", || {
-                let ids: Vec<_> = nodes.iter().map(|node| node.id).collect();
-                format!("{last} is chosen, and quorum {set:b} of {ids:?} hears of {highest:?}")
+                format!("{last} is chosen, and quorum {set:b} of {voters:?} hears of {highest:?}")
             })?;
         }
         Ok(())

@@ -196,7 +196,11 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
         let hint = state.hint.take();
         // Who is no member has nothing to say; it is asked now and then, and not at the end.
         let all = !stage.is_calm() && state.rng.chance(100_000);
-        let asked = if all { stage.size() } else { stage.plan.voters };
+        let asked = if all || stage.plan.voters_change {
+            stage.size()
+        } else {
+            stage.plan.voters
+        };
         let any = state.rng.below(asked as u64) as usize;
         let hinted = !stage.is_calm() && state.rng.chance(700_000);
         self.client_later(stage, client, patience.min(GIVE_UP));

@@ -73,7 +73,9 @@ impl Leader {
             }
             let gap = peer.acked.gap_end(peer.next).unwrap_or(end).min(end);
             let Some(entries) = node.slots.read(peer.next, gap, most) else {
-                debug_assert!(planted!(node, GapNotFilled), "what is pushed is in memory");
+                let mut planted = planted!(node, GapNotFilled);
+                planted |= planted!(node, SuffixNotProposed);
+                debug_assert!(planted, "what is pushed is in memory");
                 break;
             };
             let (first, last, bytes) = (entries.first(), entries.last(), entries.weight());

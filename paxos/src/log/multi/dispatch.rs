@@ -8,6 +8,7 @@ use synod_core::{Denial, Generation, LogIndex, NodeId, Outcome, Ticket};
 
 use super::{MultiPaxos, Role};
 use crate::Ballot;
+use crate::log::Epoch;
 use crate::log::elect::Answer;
 use crate::log::fetch;
 use crate::log::message::{Accept, Body, Message, Page, Piece};
@@ -15,7 +16,7 @@ use crate::log::planted::planted;
 
 impl MultiPaxos {
     pub(super) fn on_message(&mut self, from: NodeId, message: Message) {
-        let ballot = message.ballot;
+        let (ballot, epoch) = (message.ballot, message.epoch);
         match message.body {
             Body::Ask { round } => {
                 if self.node.is_voter() {
@@ -29,17 +30,23 @@ impl MultiPaxos {
                 content,
                 priority,
             } => {
-                let answer = Answer {
-                    from,
-                    stands,
-                    follows,
-                    content,
-                    priority,
-                };
-                self.election.on_beat(&mut self.node, round, answer);
+                if self.node.membership().contains(self.node.id()) {
+                    let answer = Answer {
+                        from,
+                        stands,
+                        follows,
+                        content,
+                        priority,
+                    };
+                    self.election.on_beat(&mut self.node, round, answer);
+                } else {
+                    self.handover.on_beat(&mut self.node, from);
+                }
             }
             Body::TakeOver => {
-                if self.node.leader == Some(from) && ballot == self.node.promised {
+                // A leader that the next epoch leaves out hands over, too: nobody leads in that.
+                let leads = self.node.leader.is_none_or(|leader| leader == from);
+                if leads && ballot.proposer == from && ballot == self.node.promised {
                     self.take_over("its leader asked it to");
                 } else {
                     self.node.drop_message();
@@ -62,7 +69,7 @@ impl MultiPaxos {
                 votes,
                 staged,
             } => self.on_fetch(from, ballot, after, votes, staged),
-            Body::Page(page) => self.on_page(from, ballot, &page),
+            Body::Page(page) => self.on_page(from, (ballot, epoch), &page),
             Body::Piece(piece) => self.on_piece(from, *piece),
             Body::Propose {
                 life,
@@ -120,6 +127,8 @@ impl MultiPaxos {
 
     /// Phase 1b.
     fn on_prepare(&mut self, from: NodeId, ballot: Ballot, after: LogIndex) {
+        #[cfg(feature = "planted")]
+        self.take_back(ballot);
         let node = &mut self.node;
         let between_voters = node.is_voter() && node.membership().is_voter(from);
         if ballot.proposer != from || !between_voters {
@@ -181,6 +190,8 @@ impl MultiPaxos {
 
     /// Phase 2b.
     fn on_accept(&mut self, from: NodeId, ballot: Ballot, accept: Accept) {
+        #[cfg(feature = "planted")]
+        self.take_back(ballot);
         if ballot.proposer != from || from == self.node.id() {
             return self.node.drop_message();
         }
@@ -189,7 +200,13 @@ impl MultiPaxos {
         }
         if ballot > self.node.promised {
             // To accept is to promise.
+            #[cfg(feature = "planted")]
+            let before = self.node.promised;
             self.follow(ballot, "heard of the leader of a higher ballot");
+            #[cfg(feature = "planted")]
+            if planted!(self.node, AcceptKeepsPromise) {
+                self.node.unasked = Some(before);
+            }
         }
         if self.node.leader != Some(from) {
             self.become_follower(Some(from), "heard of the leader");
@@ -197,6 +214,19 @@ impl MultiPaxos {
         match &mut self.role {
             Role::Follower(follower) => follower.on_accept(&mut self.node, from, accept),
             Role::Candidate(_) | Role::Leader(_) => self.node.drop_message(),
+        }
+    }
+
+    /// Planted: what it has promised by accepting alone binds it no longer.
+    #[cfg(feature = "planted")]
+    fn take_back(&mut self, ballot: Ballot) {
+        let node = &mut self.node;
+        let before = node.unasked.filter(|before| *before <= ballot);
+        if let Some(before) = before.filter(|_| ballot < node.promised) {
+            node.unasked = None;
+            node.promised = before;
+            node.leader = None;
+            node.let_go();
         }
     }
 
@@ -216,11 +246,17 @@ impl MultiPaxos {
             return;
         }
         self.server.serve(node, from, after, votes, staged);
+        if let Role::Candidate(candidate) = &mut self.role
+            && candidate.awaits(from)
+        {
+            // Perhaps it is entering this epoch: it is asked again behind what it needs for that.
+            candidate.ask(node, from);
+        }
     }
 
-    fn on_page(&mut self, from: NodeId, ballot: Ballot, page: &Page) {
+    fn on_page(&mut self, from: NodeId, (ballot, epoch): (Ballot, Epoch), page: &Page) {
         if let Role::Candidate(candidate) = &mut self.role {
-            if ballot == candidate.ballot {
+            if ballot == candidate.ballot && epoch == self.node.epoch() {
                 candidate.on_page(&mut self.node, from, page);
                 self.lead_if_done();
             } else {
@@ -250,7 +286,8 @@ impl MultiPaxos {
                 self.node.on_piece(from, piece);
                 // A piece that does not count is not asked for again before the round is over: while
                 // another acceptor's snapshot comes, it would only come again.
-                if self.node.staged != before || index <= self.node.chosen {
+                let enters = self.node.epoch() != self.epoch;
+                if !enters && (self.node.staged != before || index <= self.node.chosen) {
                     candidate.ask(&mut self.node, from);
                 }
                 self.lead_if_done();

@@ -5,7 +5,7 @@ use synod_core::{
     Decode, Denial, Encode, Entries, Entry, Generation, LogIndex, LogRecord, Machine, Outcome,
     Output, Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
 };
-use synod_paxos::log::{Accept, Body, Config, Cover, Message, MultiPaxos, Page, Piece};
+use synod_paxos::log::{Accept, Body, Config, Cover, Epoch, Message, MultiPaxos, Page, Piece};
 
 use super::cluster::{i, n};
 use super::solo::b;
@@ -82,6 +82,10 @@ fn answers() -> Vec<(Body, String)> {
         (
             proposed(Outcome::Refused(Denial::TooLarge { len: 10, limit: 9 })),
             format!("{head}02030a00000009000000"),
+        ),
+        (
+            proposed(Outcome::Refused(Denial::ChangeUnderWay(i(9)))),
+            format!("{head}0204{}", u(9)),
         ),
         (proposed(Outcome::Unknown), format!("{head}03")),
         (Body::Read { life, ticket }, format!("0e{}{}", u(5), u(6))),
@@ -220,10 +224,11 @@ fn every_message_has_these_bytes() {
         let message = Message {
             generation: Generation(1),
             ballot: b(2, 3),
+            epoch: Epoch(4),
             body,
         };
         let bytes = message.to_bytes();
-        let head = format!("{}{}{}", u(1), u(2), u(3));
+        let head = format!("{}{}{}{}", u(1), u(2), u(3), u(4));
         assert_eq!(hex(&bytes), format!("{head}{expected}"), "{message:?}");
         assert_eq!(Message::decode_all(bytes), Ok(message));
     }
@@ -240,7 +245,7 @@ fn there_are_twenty_one_kinds() {
     let expected: Vec<_> = (1..=21).map(|tag| format!("{tag:02x}")).collect();
     assert_eq!(tags, expected);
     for tag in [0, 22, 255] {
-        let bytes = [&[0; 24][..], &[tag], &[0; 40][..]].concat();
+        let bytes = [&[0; 32][..], &[tag], &[0; 40][..]].concat();
         let error = Message::decode_all(bytes.into()).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -1,6 +1,7 @@
 //! Multi-Paxos: stories on a small cluster in virtual time, and single machines whose peers and disk
 //! a test plays.
 
+mod changes;
 mod cluster;
 mod codec;
 mod disks;

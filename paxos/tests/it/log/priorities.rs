@@ -104,7 +104,7 @@ fn an_heir_that_fails_is_asked_ever_less_often() {
     }
     println!("phases 1 in four times 15 s: {counts:?}");
     assert!(counts[0] > 2, "it is asked at all: {counts:?}");
-    assert!(counts[3] * 3 <= counts[0], "{counts:?}");
+    assert!(counts[1..].iter().sum::<usize>() < counts[0], "{counts:?}");
 }
 
 /// A voter that could take over lets one of a higher priority go first, for one round.
