@@ -40,8 +40,8 @@ pub(crate) struct Election {
     floor: Ballot,
     /// It lets others of a higher priority go first since the last round.
     waited: bool,
-    /// How many rounds in a row it has led and was content with that.
-    led: u32,
+    /// For how many rounds in a row it has led while there was one to hand over to.
+    heir_for: u32,
     /// How often it has handed over because of priorities.
     heirs: u32,
 }
@@ -83,7 +83,7 @@ impl Election {
             fresh: false,
             floor: Ballot::START,
             waited: false,
-            led: 0,
+            heir_for: 0,
             heirs: 0,
         }
     }
@@ -243,9 +243,9 @@ impl Election {
     }
 
     /// Whom a leader that is content should hand over to: a voter of a higher priority that follows it
-    /// and is `apt`. Only some rounds after it has begun to lead, or has asked, and each time twice as
-    /// many, up to 256: whatever becomes of who takes over (it may hear too few to lead), priorities
-    /// change the leader no more often than that.
+    /// and is `apt`. Only when one has been there for some rounds, and each time for twice as many, up to
+    /// 256: whatever becomes of who takes over (it may hear too few to lead), priorities change the
+    /// leader no more often than that.
     pub(crate) fn heir(
         &mut self,
         node: &Node,
@@ -253,21 +253,21 @@ impl Election {
         apt: impl Fn(NodeId) -> bool,
     ) -> Option<NodeId> {
         const SETTLED: u32 = 8;
-        if standing != Standing::Leading || !self.content {
-            self.led = 0;
-            return None;
-        }
-        self.led = self.led.saturating_add(1);
         let priority = node.config.priority;
         let higher = self.answers.iter().filter(|answer| {
             let follows = answer.follows == self.stands && answer.content;
             answer.priority > priority && follows && apt(answer.from)
         });
-        let heir = higher.max_by_key(|answer| (answer.priority, answer.from))?;
-        if self.led < SETTLED << self.heirs.min(5) {
+        let heir = higher.max_by_key(|answer| (answer.priority, answer.from));
+        let Some(heir) = heir.filter(|_| standing == Standing::Leading && self.content) else {
+            self.heir_for = 0;
+            return None;
+        };
+        self.heir_for = self.heir_for.saturating_add(1);
+        if self.heir_for < SETTLED << self.heirs.min(5) {
             return None;
         }
-        (self.led, self.heirs) = (0, self.heirs + 1);
+        (self.heir_for, self.heirs) = (0, self.heirs.saturating_add(1));
         Some(heir.from)
     }
 
@@ -278,7 +278,7 @@ impl Election {
         self.follows = self.stands;
         self.content = true;
         self.fresh = true;
-        self.led = 0;
+        self.heir_for = 0;
         self.stands
     }
 }

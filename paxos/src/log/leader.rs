@@ -223,10 +223,10 @@ impl Leader {
             Outcome::Unknown
         } else {
             self.forwarded.insert(from, (life, Ticket(last)));
-            let now = node.now;
+            let asked = node.config.thrifty.then_some(node.now);
             let accepted = match self.peer(from) {
                 Some(peer) => {
-                    peer.asked = Some(now);
+                    peer.asked = asked;
                     self.accept(node, commands)
                 }
                 None => Err(Denial::NotLeader),

@@ -168,6 +168,14 @@ impl Node {
         });
     }
 
+    /// The epoch is over in which this node has granted what it has. Its voters prepare nothing any more,
+    /// and no leader of it serves by a lease: the one that proposed the stop-sign does not from then on
+    /// (`knows_all`), one of a higher ballot has found it and would have to choose it first, and
+    /// the lease of one of a lower ballot was over before the first of these had its promises.
+    pub(crate) const fn leave_leases(&mut self) {
+        self.grant = None;
+    }
+
     /// Whether this node has granted that `proposer` does not prepare now.
     pub(crate) fn is_bound(&self, proposer: NodeId) -> bool {
         let binds = |grant: Grant| grant.until > self.now && grant.holder != Some(proposer);

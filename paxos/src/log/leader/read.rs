@@ -21,7 +21,7 @@ impl Leader {
     /// Takes on a question that a follower has passed on.
     pub(crate) fn on_read(&mut self, node: &mut Node, from: NodeId, life: u64, ticket: Ticket) {
         if let Some(peer) = self.peer(from) {
-            peer.asked = Some(node.now);
+            peer.asked = node.config.thrifty.then_some(node.now);
         }
         let limit = node.config.limits.pending_reads;
         if self.reads.len() >= limit {
@@ -45,7 +45,7 @@ impl Leader {
     /// Whether this node knows by itself that all that is chosen is known here: it holds a lease, has had
     /// chosen anew what earlier ballots may have chosen, and no change of who votes is under way.
     pub(crate) fn knows_all(&self, node: &Node) -> bool {
-        node.chosen >= self.recovered.max(self.change) && self.lease.is_held(node)
+        self.changing(node).is_none() && self.lease.is_held(node)
     }
 
     /// A read sees at least what earlier ballots may have chosen: before all of that is chosen anew,

@@ -112,6 +112,7 @@ impl MultiPaxos {
             return;
         }
         self.epoch = epoch;
+        self.node.leave_leases();
         self.handover = Handover::new(&self.node);
         let (mut goes_on, mut successor) = (false, None);
         match &mut self.role {

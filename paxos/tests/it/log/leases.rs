@@ -420,6 +420,36 @@ fn a_lease_outlives_restarts_of_those_who_granted_it() {
     assert_ne!(cluster.leader(), Some(n(1)));
 }
 
+/// The voters change, and leave the leader out: it serves nothing by its lease from when it has proposed
+/// that, and the others need not wait for the lease's end.
+#[test]
+fn a_leader_that_is_left_out_holds_nobody_up() {
+    let mut cluster = Cluster::with(3, |builder| builder.leader_lease(ms(2_000), DRIFT));
+    cluster.led_by(n(1));
+    cluster.commit(n(1), "a");
+    cluster.run(ms(100));
+    let near = cluster.read(n(1), ReadLevel::Lease).unwrap();
+    assert_eq!(cluster.outcome(n(1), near), "read i1");
+    let (start, next) = (cluster.now, Change::Voters(vec![n(2), n(3)]));
+    cluster.log(n(1)).reconfigure(start, next).unwrap();
+    let late = cluster.read(n(1), ReadLevel::Lease).unwrap();
+    assert_eq!(cluster.outcome(n(1), late), "");
+    while cluster.leader().is_none_or(|leader| leader == n(1)) {
+        cluster.run(ms(1));
+        assert!(cluster.now.since(start) <= 4 * LONGEST_ROUND);
+    }
+    let leader = cluster.leader().unwrap();
+    let index = cluster.commit(leader, "b");
+    if let Ok(ticket) = cluster.read(n(1), ReadLevel::Lease) {
+        cluster.run(ms(3_000));
+        let what = cluster.outcome(n(1), ticket);
+        assert!(
+            what == format!("read {index}") || what.starts_with("refused"),
+            "{what}"
+        );
+    }
+}
+
 /// The price: a leader that is gone is replaced within the lease and four rounds.
 #[test]
 fn a_leader_that_dies_is_replaced_in_time() {

@@ -177,3 +177,36 @@ fn a_thrifty_leader_asks_no_more_than_a_quorum() {
         }
     }
 }
+
+/// A quorum read asks each other voter, and no leader: two messages for each, however many reads wait.
+#[test]
+fn quorum_reads_that_come_together_share_their_questions() {
+    for (size, most) in [(3, 4), (5, 8)] {
+        let mut cluster = Cluster::with(size, |builder| {
+            builder
+                .quorum_reads(true)
+                .election_round(ms(10_000))
+                .heartbeat_interval(ms(10_000))
+        });
+        cluster.led_by_in(n(1), ms(95_000));
+        cluster.commit(n(1), "a");
+        cluster.run(ms(10));
+        cluster.sent.clear();
+        let now = cluster.now;
+        let level = synod_core::ReadLevel::Linearizable;
+        let read = |log: &mut synod_paxos::log::MultiPaxos| {
+            synod_core::ReplicatedLog::read(log, now, level)
+        };
+        let tickets: Vec<_> = (0..50).map(|_| read(cluster.log(n(2))).unwrap()).collect();
+        cluster.run(ms(2));
+        for ticket in tickets {
+            assert_eq!(cluster.outcome(n(2), ticket), "read i1", "one round trip");
+        }
+        cluster.run(ms(10));
+        println!(
+            "{size} nodes: {:?} for 50 quorum reads at once",
+            cluster.sent
+        );
+        assert_eq!(cluster.sent.values().sum::<u64>(), most);
+    }
+}
