@@ -32,6 +32,7 @@ impl Encode for Accept {
         self.chosen.encode(out);
         self.pushed.encode(out);
         self.round.encode(out);
+        self.fast.encode(out);
     }
 }
 
@@ -42,6 +43,7 @@ impl Decode for Accept {
             chosen: Decode::decode(input)?,
             pushed: Decode::decode(input)?,
             round: Decode::decode(input)?,
+            fast: Decode::decode(input)?,
         })
     }
 }
@@ -104,6 +106,8 @@ mod tag {
     pub(super) const READ: u8 = 14;
     pub(super) const READ_AT: u8 = 15;
     pub(super) const STRANGER: u8 = 16;
+    pub(super) const OFFER: u8 = 17;
+    pub(super) const VOTED: u8 = 18;
 }
 
 impl Encode for Body {
@@ -202,6 +206,14 @@ impl Encode for Body {
                     denial.encode(out);
                 }
             }
+            Self::Offer(entries) => {
+                out.put_u8(tag::OFFER);
+                entries.encode(out);
+            }
+            Self::Voted(votes) => {
+                out.put_u8(tag::VOTED);
+                votes.encode(out);
+            }
             Self::Stranger { known } => {
                 out.put_u8(tag::STRANGER);
                 known.encode(out);
@@ -263,6 +275,8 @@ impl Decode for Body {
                     None => Err(Decode::decode(input)?),
                 },
             },
+            tag::OFFER => Self::Offer(Decode::decode(input)?),
+            tag::VOTED => Self::Voted(Decode::decode(input)?),
             tag::STRANGER => Self::Stranger {
                 known: Decode::decode(input)?,
             },

@@ -21,6 +21,9 @@ pub enum ConfigError {
         /// The interval.
         heartbeat: Duration,
     },
+    /// Fast rounds need quorums of their own.
+    #[error("fast_rounds needs quorums with fast ones: PaxosPhases::with_fast")]
+    NoFastQuorums,
     /// A limit of zero would let nothing through.
     #[error("{name} (0) must be at least 1")]
     Zero {

@@ -29,6 +29,12 @@ pub enum Detail {
         /// How many of them nobody had voted in: they are filled with blanks.
         blanks: u64,
     },
+    /// This leader opens slots: from here on voters offer what they are asked to propose to all others
+    /// themselves.
+    FastOpened {
+        /// The first of them.
+        first: LogIndex,
+    },
     /// A configuration is in force: it was chosen.
     Membership {
         /// Where it is in the log.

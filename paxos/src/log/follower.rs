@@ -22,6 +22,8 @@ pub(crate) struct Follower {
     pub(crate) fetching: Option<(NodeId, Instant)>,
     /// It lacks more, and asks once the disk has room.
     waits: bool,
+    /// Where it has stopped among open slots, and since when: votes are on their way, perhaps.
+    behind: Option<(LogIndex, Instant)>,
 }
 
 impl Follower {
@@ -34,6 +36,7 @@ impl Follower {
             pushed: LogIndex::START,
             fetching: None,
             waits: false,
+            behind: None,
         }
     }
 
@@ -44,7 +47,11 @@ impl Follower {
             chosen,
             pushed,
             round,
+            fast,
         } = accept;
+        if let Some(first) = fast {
+            node.open_fast(first);
+        }
         self.asked |= entries.is_empty() || round > self.round;
         self.round = self.round.max(round);
         node.touch = node.now;
@@ -79,7 +86,9 @@ impl Follower {
     /// Asks `peer` for what the leader does not send by itself.
     fn catch_up(&mut self, node: &mut Node, peer: NodeId) {
         let known = node.held.through();
-        if known >= self.chosen || known.next() >= self.pushed {
+        let open = node.fast.open.is_some_and(|first| known.next() >= first);
+        let pushed = known.next() >= self.pushed && !open;
+        if known >= self.chosen || pushed || (open && self.may_come(node, known)) {
             self.fetching = None;
             return;
         }
@@ -96,6 +105,22 @@ impl Follower {
         let patience = node.config.timing.round.saturating_mul(2);
         self.fetching = Some((peer, node.now + patience));
         node.fetch(peer, node.chosen, false);
+    }
+
+    /// Whether what is chosen in open slots may still be learned from votes, which need no question.
+    fn may_come(&mut self, node: &Node, known: LogIndex) -> bool {
+        if !node.is_voter() || self.fetching.is_some() {
+            return false;
+        }
+        match self.behind {
+            Some((at, since)) if at == known => {
+                node.now.since(since) < node.config.timing.heartbeat
+            }
+            Some(_) | None => {
+                self.behind = Some((known, node.now));
+                true
+            }
+        }
     }
 
     /// The disk has room again.

@@ -121,7 +121,7 @@ impl MultiPaxos {
     }
 
     /// Takes over from whoever leads.
-    fn take_over(&mut self, why: &'static str) {
+    pub(super) fn take_over(&mut self, why: &'static str) {
         if self.node.is_voter() {
             self.become_candidate(why);
         }
@@ -155,8 +155,12 @@ impl MultiPaxos {
                     // Safe while other writes run: the promise was written before.
                     node.send_now(to, Body::Nack);
                 }
+                Note::Voted { ballot, votes } if ballot == node.promised => {
+                    let me = node.id();
+                    self.count_votes(me, &votes);
+                }
                 // Of a ballot that is over.
-                Note::Promised(_) | Note::Refused { .. } => {}
+                Note::Promised(_) | Note::Refused { .. } | Note::Voted { .. } => {}
             }
         }
         if !grown {
@@ -197,10 +201,19 @@ impl MultiPaxos {
             self.node.lose_touch();
         }
         match &mut self.role {
-            Role::Leader(leader) => leader.tick(&self.node),
+            Role::Leader(leader) => {
+                if leader.tick(&self.node)
+                    && let Some(why) = leader.watch_fast(&mut self.node)
+                {
+                    // Slots that are open stay so for the leadership: classic rounds need another.
+                    self.node.pause_fast();
+                    self.take_over(why);
+                }
+            }
             Role::Follower(follower) => follower.tick(&self.node),
             Role::Candidate(_) => {}
         }
+        self.resend_offers();
         if self.node.is_voter() && self.node.now >= self.election.ends {
             self.end_round();
         }
@@ -253,6 +266,9 @@ impl MultiPaxos {
     /// often has only to hand out what is ready.
     #[inline(never)]
     fn flush(&mut self) {
+        self.flush_offers();
+        // Own votes that count by now may decide slots, which are held then.
+        self.drain_notes();
         let node = &mut self.node;
         match &mut self.role {
             Role::Leader(leader) => {
@@ -271,6 +287,13 @@ impl MultiPaxos {
         }
         self.drain_notes();
         let node = &mut self.node;
+        match &mut self.role {
+            Role::Leader(leader) => leader.advance_decided(node),
+            Role::Follower(_) => {
+                node.choose_decided();
+            }
+            Role::Candidate(_) => {}
+        }
         if node.due {
             node.due = false;
             node.hand_out();

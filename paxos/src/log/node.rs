@@ -14,7 +14,8 @@ use super::planted::planted;
 use super::record::HardState;
 use super::slots::Slots;
 use super::tickets::Tickets;
-use super::{Body, Config, Cover, Detail, Event, Membership, Message};
+use super::fast::{Fast, Pause};
+use super::{Body, Config, Cover, Detail, Event, Membership, Message, Votes};
 use crate::Ballot;
 
 mod hand;
@@ -31,6 +32,8 @@ pub(crate) enum Note {
     Installed(LogIndex),
     /// The proposer of a lower ballot may be told of this one.
     Refused { ballot: Ballot, to: NodeId },
+    /// Its own votes in the fast ballot of this leadership count.
+    Voted { ballot: Ballot, votes: Vec<Votes> },
 }
 
 /// The parts of a node that do not depend on its role.
@@ -60,7 +63,8 @@ pub(crate) struct Node {
     pub(crate) chosen: LogIndex,
     /// What a restart would know of that.
     pub(super) hinted: LogIndex,
-    /// What is chosen here or accepted in the promised ballot.
+    /// What is chosen here or accepted in the promised ballot; votes of its leadership's fast ballot only
+    /// where they are known to be for what is chosen.
     pub(crate) held: Cover,
     /// What of it is durable.
     pub(crate) durable: Cover,
@@ -83,6 +87,9 @@ pub(crate) struct Node {
     pub(crate) due: bool,
     pub(crate) stopped: bool,
     pub(crate) dropped: Ghost<u64>,
+    /// What is known of fast rounds.
+    pub(crate) fast: Fast,
+    pub(crate) pause: Pause,
 }
 
 impl Node {
@@ -119,6 +126,8 @@ impl Node {
             due: true,
             stopped: false,
             dropped: Ghost(0),
+            fast: Fast::default(),
+            pause: Pause::default(),
             slots,
             config,
         }
@@ -240,6 +249,7 @@ impl Node {
         // Of the new ballot it has accepted nothing. No ABA: what will be accepted in it was not
         // made durable by writes of the old one.
         let chosen = self.chosen;
+        self.fast.begin(chosen);
         self.held = Cover::up_to(chosen);
         self.durable.clamp(chosen);
         for note in self.outbox.notes_mut() {
@@ -257,10 +267,7 @@ impl Node {
     /// Puts votes of the promised ballot, or what is chosen, on disk and in memory.
     pub(crate) fn put(&mut self, entries: Entries) {
         let (first, last) = (entries.first(), entries.last());
-        if !self.open_configs.is_empty() {
-            self.open_configs
-                .retain(|(index, _)| !(first..=last).contains(index));
-        }
+        self.forget_configs(first, last);
         for (index, entry) in Slots::configs(&entries) {
             self.note_config(index, entry.clone());
         }
@@ -313,6 +320,7 @@ impl Node {
         self.chosen = index;
         self.due = true;
         self.adopt_configs(index);
+        self.settle_fast();
         if index.since(self.hinted) >= Self::HINT_EVERY {
             self.write_state();
         }
@@ -331,6 +339,14 @@ impl Node {
     /// A snapshot covers those up to `index`.
     pub(crate) fn open_configs_behind(&mut self, index: LogIndex) {
         self.open_configs.retain(|(at, _)| *at > index);
+    }
+
+    /// Something else is put in these slots.
+    pub(crate) fn forget_configs(&mut self, first: LogIndex, last: LogIndex) {
+        if !self.open_configs.is_empty() {
+            let within = first..=last;
+            self.open_configs.retain(|(index, _)| !within.contains(index));
+        }
     }
 
     /// Notes a configuration that is not known to be chosen.
@@ -431,6 +447,7 @@ impl Node {
     /// The node's own invariants.
     pub(crate) fn check(&self) {
         self.slots.check();
+        self.check_fast();
         assert!(
             self.chosen <= self.held.through(),
             "what is chosen is held: {} of {:?}",
@@ -450,9 +467,13 @@ impl Node {
                     for run in self.slots.runs_in(at, end) {
                         assert_eq!(run.first, at, "what is held is there");
                         assert_eq!(
-                            Ballot::from(run.stamp),
+                            Ballot::from(run.stamp).as_classic(),
                             self.promised,
                             "what is held and not chosen is of the promised ballot"
+                        );
+                        assert!(
+                            !Ballot::from(run.stamp).is_fast() || self.is_decided(run.first, run.last),
+                            "a fast vote is held once its value is chosen"
                         );
                         at = run.last.next();
                     }

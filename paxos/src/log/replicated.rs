@@ -9,6 +9,7 @@ use synod_core::{
 };
 
 use super::Detail;
+use super::fast::{Asker, Name};
 use super::message::Body;
 use super::multi::{MultiPaxos, Role};
 use super::peer::Peer;
@@ -42,8 +43,33 @@ impl MultiPaxos {
         Err(self.reject(Some(command), refusal))
     }
 
+    /// Takes a command on that this node offers to all voters itself.
+    fn offer_command(&mut self, command: Bytes) -> Result<Ticket, Rejected> {
+        let node = &mut self.node;
+        let limit = node.config.limits.uncommitted_bytes;
+        let weight = command.len() + Entry::OVERHEAD;
+        if !node.fast.offers.fits(weight, limit) {
+            let what = "the bytes of uncommitted proposals";
+            return Err(self.reject(Some(command), Refusal::Busy { what, limit }));
+        }
+        let ticket = node.tickets.next_proposal();
+        let name = Name {
+            life: node.life,
+            number: ticket.0,
+        };
+        node.fast.offers.take_on(name, name.command(&command));
+        Ok(ticket)
+    }
+
     /// Asks the leader, here or elsewhere, from which index on a read may be answered.
     fn read_linearizable(&mut self) -> Result<Ticket, Rejected> {
+        if self.offers() {
+            let ticket = self.node.tickets.next_read();
+            self.node.handout.begin_read();
+            let asker = Asker::Here(TicketRange::one(ticket));
+            self.node.fast.offers.ask(asker);
+            return Ok(ticket);
+        }
         let linked = self
             .node
             .leader
@@ -80,6 +106,10 @@ impl ReplicatedLog for MultiPaxos {
             let len = command.len();
             return Err(self.reject(Some(command), Refusal::TooLarge { len, limit }));
         }
+        if self.offers() {
+            return self.offer_command(command);
+        }
+        let node = &mut self.node;
         match &mut self.role {
             Role::Leader(leader) => match leader.propose(node, Entry::command(command)) {
                 Ok(index) => {
@@ -129,6 +159,12 @@ impl ReplicatedLog for MultiPaxos {
         let Role::Leader(leader) = &mut self.role else {
             return Err(self.reject(None, Refusal::NotLeader));
         };
+        if node.fast.open.is_some() && !node.stopped {
+            // Open slots are decided by one set of quorums: classic rounds come first.
+            node.pause_fast();
+            self.take_over("a change of the configuration needs classic rounds");
+            return Err(self.reject(None, Refusal::NoLeader));
+        }
         let refusal = if node.stopped {
             Refusal::Stopped
         } else if node.chosen < leader.recovered {
@@ -249,6 +285,7 @@ impl ReplicatedLog for MultiPaxos {
             Role::Leader(leader) => (leader.peers.iter().map(peer).collect(), leader.uncommitted),
             Role::Follower(_) | Role::Candidate(_) => (Vec::new(), 0),
         };
+        let uncommitted_bytes = uncommitted_bytes + node.fast.offers.bytes();
         Status {
             node: node.id(),
             generation: node.generation,

@@ -157,6 +157,7 @@ impl Rig {
             chosen: at(chosen),
             pushed: at(pushed),
             round: Round(round),
+            fast: None,
         };
         self.hear(ballot.proposer.0, ballot, Body::Accept(accept));
     }

@@ -20,6 +20,10 @@ impl Leader {
 
     /// Takes on a question that a follower has passed on.
     pub(crate) fn on_read(&mut self, node: &mut Node, from: NodeId, life: u64, ticket: Ticket) {
+        if node.fast.open.is_some() {
+            // What is chosen may be known elsewhere before it is here.
+            return Self::ask_barrier(node, from, life, ticket);
+        }
         let limit = node.config.limits.pending_reads;
         if self.reads.len() >= limit {
             let index = Err(Denial::Busy {

@@ -618,6 +618,8 @@ pub(crate) fn kind(body: &Body) -> &'static str {
         Body::Proposed { .. } => "Proposed",
         Body::Read { .. } => "Read",
         Body::ReadAt { .. } => "ReadAt",
+        Body::Offer(_) => "Offer",
+        Body::Voted(_) => "Voted",
         Body::Stranger { .. } => "Stranger",
     }
 }

@@ -127,6 +127,7 @@ fn bodies() -> Vec<(Body, String)> {
             chosen: i(3),
             pushed: i(2),
             round: Round(9),
+            fast: None,
         })
     };
     let piece = Body::Piece(Box::new(Piece {
