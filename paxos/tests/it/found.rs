@@ -433,7 +433,7 @@ fn an_answer_that_brings_nothing_new_asks_for_nothing() {
     rig.hear(OLD, own, promise(0, 9));
     assert_eq!(rig.fetches(OLD), 0, "the promise came twice");
     let page = |first| {
-        let run = entries(first, 3, ballot(1, OLD));
+        let run = entries(first, 3, ballot(0, OLD));
         Body::Page(Page {
             after: at(first - 1),
             through: run.last(),

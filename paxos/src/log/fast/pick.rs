@@ -137,3 +137,115 @@ pub(crate) fn best(
     let most = values.iter().max_by_key(|(name, voters)| (voters.len(), core::cmp::Reverse(*name)));
     most.map(|(name, _)| Best::Open(*name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synod_quorum::Quorum;
+
+    fn ballot(round: u64, proposer: u64) -> Ballot {
+        Ballot {
+            round,
+            proposer: NodeId(proposer),
+        }
+    }
+
+    fn entry(number: u64) -> Entry {
+        Name { life: 1, number }.command(&"x".into())
+    }
+
+    /// Majorities, and fast quorums of three quarters.
+    fn phases(count: u64) -> PaxosPhases {
+        let nodes = || (1..=count).map(NodeId);
+        let majority = Quorum::majority(nodes()).expect("nodes");
+        let fast = Quorum::count((3 * count as usize).div_ceil(4), nodes()).expect("nodes");
+        PaxosPhases::with_fast(&majority, &majority, &fast).expect("they intersect")
+    }
+
+    fn picked(count: u64, votes: &[(u64, Ballot, u64)], replied: &[u64], rule: Rule) -> Option<u64> {
+        let (phases, mut reports) = (phases(count), Reports::default());
+        for (voter, ballot, number) in votes {
+            reports.note(NodeId(*voter), *ballot, &entry(*number), false);
+        }
+        let replied = phases.phase1().set(replied.iter().copied().map(NodeId));
+        let (_, entry) = reports.pick(Some(&phases), replied, rule)?;
+        Name::of(&entry).map(|name| name.number)
+    }
+
+    /// Node 1 leads with (2, 1) and opens a slot; 1 and 2 vote for 7 in its fast ballot (3, 1). Node 2
+    /// prepares (2, 2), which is higher, with 3, 4 and 5, who have voted for nothing; they accept 8: it is
+    /// chosen. Whoever comes then must find 8. In the plain order of ballots (3, 1) is the highest, and
+    /// 7 seems to have been voted for by a fast quorum, of whom two are silent.
+    #[test]
+    fn a_fast_vote_counts_for_less_than_the_next_leaderships_votes() {
+        let votes = [
+            (1, ballot(3, 1), 7),
+            (2, ballot(3, 1), 7),
+            (3, ballot(2, 2), 8),
+        ];
+        assert_eq!(picked(5, &votes, &[1, 2, 3], Rule::Exact), Some(8));
+        assert_eq!(picked(5, &votes, &[1, 2, 3], Rule::PlainOrder), Some(7));
+    }
+
+    /// What the leader has proposed itself in a slot counts for more than its fast ballot.
+    #[test]
+    fn recovery_counts_for_more_than_what_it_recovered() {
+        let votes = [(1, ballot(3, 1), 7), (2, ballot(3, 1), 7), (3, ballot(2, 1), 8)];
+        assert_eq!(picked(5, &votes, &[1, 2, 3], Rule::Exact), Some(8));
+    }
+
+    /// Votes of those who do not belong to the quorum do not count for a fast ballot: node 4 and 5 have
+    /// not promised, and what 4 votes for may be nothing that was chosen.
+    #[test]
+    fn only_the_quorums_fast_votes_count() {
+        let fast = ballot(3, 1);
+        let votes = [(1, fast, 7), (2, fast, 7), (3, fast, 8), (4, fast, 8), (5, fast, 8)];
+        assert_eq!(picked(5, &votes, &[1, 2, 3], Rule::Exact), Some(7));
+        assert_eq!(picked(5, &votes[3..], &[1, 2, 3], Rule::Exact), None);
+        // Nothing can have been chosen: the one with the most votes.
+        assert_eq!(picked(5, &votes, &[1, 2, 3, 4, 5], Rule::Exact), Some(8));
+    }
+
+    /// Two of five voted for each of two values, the fifth for none. With the threshold of three replies
+    /// either seems to be chosen.
+    #[test]
+    #[should_panic(expected = "one value may be chosen")]
+    fn the_threshold_of_fewer_replies_names_two_values() {
+        let fast = ballot(3, 1);
+        let votes = [(1, fast, 7), (2, fast, 7), (3, fast, 8), (4, fast, 8)];
+        let all = [1, 2, 3, 4, 5];
+        assert_eq!(picked(5, &votes, &all, Rule::Exact), Some(7));
+        picked(5, &votes, &all, Rule::LeastThreshold);
+    }
+
+    /// Every pattern of fast votes of up to six voters for two values or none, every quorum of replies:
+    /// what a fast quorum has voted for is what is picked.
+    #[test]
+    fn what_was_chosen_is_picked() {
+        for count in 1..=6_u64 {
+            let phases = phases(count);
+            let fast = phases.fast().expect("fast quorums");
+            for pattern in 0..3_u64.pow(count as u32) {
+                let vote = |voter: u64| pattern / 3_u64.pow(voter as u32 - 1) % 3;
+                let cast: Vec<_> = (1..=count).filter(|voter| vote(*voter) > 0).collect();
+                let votes: Vec<_> =
+                    cast.iter().map(|voter| (*voter, ballot(3, 1), vote(*voter))).collect();
+                for value in 1..=2 {
+                    let backers = cast.iter().filter(|voter| vote(**voter) == value);
+                    if !fast.is_quorum(fast.set(backers.copied().map(NodeId))) {
+                        continue;
+                    }
+                    for set in 0_u64..1 << count {
+                        let replied: Vec<_> =
+                            (1..=count).filter(|voter| set & (1 << (voter - 1)) != 0).collect();
+                        let places = replied.iter().copied().map(NodeId);
+                        if phases.phase1().is_quorum(phases.phase1().set(places)) {
+                            let found = picked(count, &votes, &replied, Rule::Exact);
+                            assert_eq!(found, Some(value), "{votes:?} by {replied:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use synod_core::{
-    Decode, Denial, Encode, Entries, Entry, Generation, LogIndex, LogRecord, Machine, Outcome,
+    Decode, Denial, Encode, Entries, Entry, EntryKind, Generation, LogIndex, LogRecord, Machine, Outcome,
     Output, Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
 };
-use synod_paxos::log::{Accept, Body, Config, Cover, Message, MultiPaxos, Page, Piece};
+use synod_paxos::log::{Accept, Body, Config, Cover, Message, MultiPaxos, Name, Page, Piece, Votes};
 
 use super::cluster::{i, n};
 use super::solo::b;
@@ -147,11 +147,11 @@ fn bodies() -> Vec<(Body, String)> {
         (Body::Nack, "06".into()),
         (
             accept(entries()),
-            format!("07{}{}{}{TWO}78{}{}{}", u(4), u(2), u(3), u(3), u(2), u(9)),
+            format!("07{}{}{}{TWO}78{}{}{}00", u(4), u(2), u(3), u(3), u(2), u(9)),
         ),
         (
             accept(Entries::empty(i(4), Stamp { number: 2, node: 3 })),
-            format!("07{}{}{}00000000{}{}{}", u(4), u(2), u(3), u(3), u(2), u(9)),
+            format!("07{}{}{}00000000{}{}{}00", u(4), u(2), u(3), u(3), u(2), u(9)),
         ),
         (
             Body::Accepted {
@@ -180,7 +180,74 @@ fn bodies() -> Vec<(Body, String)> {
         ),
     ];
     all.extend(answers());
+    all.extend(fast());
     all
+}
+
+/// Offers of "x" and of nothing, and votes for them and what follows.
+fn fast() -> Vec<(Body, String)> {
+    let name = Name { life: 7, number: 8 };
+    let named = Entry {
+        kind: EntryKind::Named,
+        payload: [&b"x"[..], &name.to_bytes()].concat().into(),
+    };
+    let offer = Entries::new(i(4), Stamp { number: 3, node: 3 }, [named, Entry::blank()]);
+    let votes = vec![
+        Votes {
+            first: i(4),
+            count: 2,
+            name,
+        },
+        Votes {
+            first: i(7),
+            count: 1,
+            name: Name::BLANK,
+        },
+    ];
+    vec![
+        (
+            Body::Offer(offer),
+            format!(
+                "11{}{}{}02000000031100000078{}{}0100000000",
+                u(4),
+                u(3),
+                u(3),
+                u(7),
+                u(8)
+            ),
+        ),
+        (
+            Body::Voted(votes),
+            format!(
+                "1202000000{}02000000{}{}{}01000000{}{}",
+                u(4),
+                u(7),
+                u(8),
+                u(7),
+                u(0),
+                u(0)
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn an_open_region_is_told_in_every_accept() {
+    let accept = Body::Accept(Accept {
+        entries: Entries::empty(i(4), Stamp { number: 2, node: 3 }),
+        chosen: i(3),
+        pushed: i(2),
+        round: Round(9),
+        fast: Some(i(5)),
+    });
+    let message = Message {
+        generation: Generation(1),
+        ballot: b(2, 3),
+        body: accept,
+    };
+    let bytes = message.to_bytes();
+    assert!(hex(&bytes).ends_with(&format!("{}01{}", u(9), u(5))));
+    assert_eq!(Message::decode_all(bytes), Ok(message));
 }
 
 #[test]
@@ -198,17 +265,17 @@ fn every_message_has_these_bytes() {
     }
 }
 
-/// Each kind is there: tags 1 to 16, and no other.
+/// Each kind is there: tags 1 to 18, and no other.
 #[test]
-fn there_are_sixteen_kinds() {
+fn there_are_eighteen_kinds() {
     let mut tags: Vec<_> = bodies()
         .iter()
         .map(|(_, hex)| hex[..2].to_owned())
         .collect();
     tags.dedup();
-    let expected: Vec<_> = (1..=16).map(|tag| format!("{tag:02x}")).collect();
+    let expected: Vec<_> = (1..=18).map(|tag| format!("{tag:02x}")).collect();
     assert_eq!(tags, expected);
-    for tag in [0, 17, 255] {
+    for tag in [0, 19, 255] {
         let bytes = [&[0; 24][..], &[tag], &[0; 40][..]].concat();
         let error = Message::decode_all(bytes.into()).unwrap_err();
         assert_eq!(
