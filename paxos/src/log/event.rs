@@ -35,6 +35,12 @@ pub enum Detail {
         /// The first of them.
         first: LogIndex,
     },
+    /// In this open slot the fast ballot has chosen nothing, or nothing that is known: the leader
+    /// has proposed what it may in its classic ballot.
+    Collided {
+        /// Which slot.
+        index: LogIndex,
+    },
     /// A configuration is in force: it was chosen.
     Membership {
         /// Where it is in the log.

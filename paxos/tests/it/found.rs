@@ -530,7 +530,7 @@ fn a_candidate_asks_for_no_more_than_its_disk_takes() {
         let mut count = 0;
         while rig.fetches(OLD) > 0 && count < 100 {
             let next = rig.log.status().committed.0 + 1;
-            let run = entries(next, 1, ballot(1, OLD));
+            let run = entries(next, 1, ballot(0, OLD));
             let page = Page {
                 after: at(next - 1),
                 through: at(next),

@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use synod_core::{Entry, LogIndex, LogRecord, Role, Stamp, Status};
-use synod_sim::check::{Breach, Cluster, Observer, Stored};
+use synod_core::{Entry, EntryKind, LogIndex, LogRecord, Role, Stamp, Status};
+use synod_sim::check::{Breach, Cluster, Fact, Observer, Stored};
 
 /// Checks that a ballot proposes one value for each slot, that promises and votes only rise, over all
 /// lives of a node, that a restart takes nothing for chosen that was not, and that what is chosen cannot be missed by any quorum of phase 1: of the votes that it would
 /// hear of, the one of the highest ballot is for what was chosen.
 ///
-/// For majorities of the nodes that found the cluster.
+/// Votes are compared as the log does: by leadership, and of one leadership's the fast before the
+/// classic. Of a fast ballot what counts is what a fast quorum may have voted for as far as a quorum of
+/// replies tells.
+///
+/// For majorities of the nodes that found the cluster, and fast quorums of three quarters.
 #[derive(Debug, Default)]
 pub(crate) struct Ballots {
     /// What was proposed for a slot in a ballot.
@@ -30,6 +34,27 @@ fn ensure(
         return Ok(());
     }
     Err(Breach::new(rule, evidence()))
+}
+
+/// The order of votes.
+fn rank(stamp: Stamp) -> (u64, u64, bool) {
+    (stamp.number / 2, stamp.node, !is_fast(stamp))
+}
+
+const fn is_fast(stamp: Stamp) -> bool {
+    stamp.number % 2 == 1
+}
+
+/// Whether this is what was handed out, which carries no name.
+fn is_fact(entry: &Entry, fact: &Fact) -> bool {
+    const NAME: usize = 16;
+    let plain = |entry: &Entry| entry.payload.slice(..entry.payload.len().saturating_sub(NAME));
+    let (kind, payload) = match entry.kind {
+        EntryKind::Named => (EntryKind::Command, plain(entry)),
+        EntryKind::Blank => (EntryKind::Blank, plain(entry)),
+        EntryKind::Command | EntryKind::Config => (entry.kind, entry.payload.clone()),
+    };
+    kind == fact.kind && payload == fact.payload
 }
 
 fn hash_of(entry: &Entry) -> u64 {
@@ -56,16 +81,20 @@ impl Observer for Ballots {
             let stamp = entries.stamp();
             let id = cluster.stored[node].id;
             ensure(
-                stamp.number <= status.era,
+                stamp.number & !1 <= status.era,
                 "no vote is cast above the promise",
                 || format!("{id} has promised round {}: {entries:?}", status.era),
             )?;
             for (index, entry) in entries.iter() {
                 let there = || shadow.get(index).map(|(stamp, _)| stamp);
                 let before = fresh.insert(index, stamp).or_else(there);
-                ensure(before <= Some(stamp), "votes never go back", || {
+                let rises = before.map(rank) <= Some(rank(stamp));
+                ensure(rises, "votes never go back", || {
                     format!("{id} has voted in {before:?}: {entries:?}")
                 })?;
+                if is_fast(stamp) {
+                    continue;
+                }
                 let found = hash_of(entry);
                 let key = (index, entries.stamp());
                 let known = *self.proposals.entry(key).or_insert(found);
@@ -105,8 +134,7 @@ impl Observer for Ballots {
                 continue;
             }
             let fact = cluster.ledger.get(index);
-            let same =
-                fact.is_none_or(|fact| entry.kind == fact.kind && entry.payload == fact.payload);
+            let same = fact.is_none_or(|fact| is_fact(entry, fact));
             ensure(same, "what a restart takes for chosen was chosen", || {
                 format!("{} has another entry at {index}", stored.id)
             })?;
@@ -142,8 +170,7 @@ impl Observer for Ballots {
                 return Vote::Covered;
             }
             node.image.get(last).map_or(Vote::None, |(stamp, entry)| {
-                let same = entry.kind == fact.kind && entry.payload == fact.payload;
-                Vote::Cast(stamp, same)
+                Vote::Cast(stamp, is_fact(entry, fact))
             })
         };
         // Who has lost its disk does not promise.
@@ -161,15 +188,23 @@ impl Observer for Ballots {
             let heard = heard
                 .filter(|(k, _)| set & (1 << k) != 0)
                 .map(|(_, vote)| vote);
-            let (mut covered, mut highest) = (false, None);
+            let (mut covered, mut cast) = (false, Vec::new());
             for vote in heard {
                 match vote {
                     Vote::Covered => covered = true,
                     Vote::None => {}
-                    Vote::Cast(stamp, same) => highest = highest.max(Some((*stamp, *same))),
+                    Vote::Cast(stamp, same) => cast.push((*stamp, *same)),
                 }
             }
-            let found = covered || highest.is_some_and(|(_, same)| same);
+            let highest = cast.iter().map(|(stamp, _)| *stamp).max_by_key(|stamp| rank(*stamp));
+            let of_highest = cast.iter().filter(|(stamp, _)| Some(*stamp) == highest);
+            let backers = of_highest.clone().filter(|(_, same)| *same).count();
+            let found = covered
+                || highest.is_some_and(|stamp| {
+                    let silent = nodes.len() - majority;
+                    let fast = (3 * nodes.len()).div_ceil(4);
+                    backers > 0 && (!is_fast(stamp) || backers + silent >= fast)
+                });
             ensure(found, "no quorum misses what is chosen", || {
                 let ids: Vec<_> = nodes.iter().map(|node| node.id).collect();
                 format!("{last} is chosen, and quorum {set:b} of {ids:?} hears of {highest:?}")

@@ -1,6 +1,6 @@
 //! A checker that has never caught anything is not trusted: each planted bug is found within a
-//! budget of fresh seeds. Multi-Paxos as it is passes the same seeds: `seeds::no_seed_breaks_multi_paxos` draws
-//! at least as many from the same base.
+//! budget of fresh seeds. Multi-Paxos as it is passes the same seeds: `seeds::no_seed_breaks_multi_paxos` and
+//! `seeds::no_seed_breaks_fast_paxos` draw at least as many from the same base.
 
 use core::time::Duration;
 
@@ -14,7 +14,14 @@ use crate::seeds;
 const BUDGET: u64 = 500;
 
 fn plant(bug: Bug) -> Simulation<Cluster, Kv> {
-    Simulation::new(Cluster { bug: Some(bug) }, Kv)
+    let fast = Bug::FAST.contains(&bug);
+    Simulation::new(
+        Cluster {
+            bug: Some(bug),
+            fast,
+        },
+        Kv,
+    )
 }
 
 /// Finds each bug on fresh seeds, and tells in how many: with `SYNOD_BUG`, that bug alone; with
@@ -24,8 +31,8 @@ fn each_planted_bug_is_found() {
     let only = std::env::var("SYNOD_BUG").ok();
     let bases = std::env::var("SYNOD_BASES").ok();
     let bases = bases.and_then(|bases| bases.parse().ok()).unwrap_or(1);
-    let bugs = Bug::ALL
-        .into_iter()
+    let bugs = Bug::ALL.into_iter().chain(Bug::FAST);
+    let bugs = bugs
         .filter(|bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}")));
     let mut missed = Vec::new();
     println!("| planted bug | seeds: median, worst | virtual s | s | caught as |");

@@ -160,6 +160,7 @@ impl Leader {
         self.fast.recovered += 1;
         self.uncommitted += entry.weight();
         node.put(Entries::new(at, self.ballot.stamp(), [entry]));
+        node.detail(Detail::Collided { index: at });
         for peer in &mut self.peers {
             peer.go_back(at);
         }

@@ -98,7 +98,7 @@ impl Node {
             match entry {
                 Some(entry) => {
                     let name = Name::of(entry);
-                    self.fast.offers.settled(at, name);
+                    self.fast.offers.settled(at, name, self.life);
                 }
                 None => {
                     let lost = self.fast.offers.abandon_at(at);

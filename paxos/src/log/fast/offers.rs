@@ -139,13 +139,16 @@ impl Offers {
     }
 
     /// This value is chosen in a slot, and all slots before it are.
-    pub(super) fn settled(&mut self, at: LogIndex, name: Option<Name>) {
+    pub(super) fn settled(&mut self, at: LogIndex, name: Option<Name>, life: u64) {
         let Some(placed) = self.placed.remove(&at) else {
             return;
         };
         if name == Some(placed.offer.name) {
             self.bytes -= placed.offer.entry.weight();
-            self.won.insert(placed.offer.name.number, at);
+            // What it has offered for others is theirs.
+            if placed.offer.name.life == life {
+                self.won.insert(placed.offer.name.number, at);
+            }
         } else {
             self.lose(placed.offer);
         }
