@@ -118,6 +118,15 @@ impl Offers {
         self.resend = Some(self.resend.map_or(again, |at| at.min(again)));
     }
 
+    /// What is placed behind a slot.
+    fn behind(&self, last: LogIndex) -> Vec<(LogIndex, Entry)> {
+        if self.last() <= last {
+            return Vec::new();
+        }
+        let behind = self.placed.range(last.next()..);
+        behind.map(|(at, placed)| (*at, placed.offer.entry.clone())).collect()
+    }
+
     /// Everything that is placed is to be offered again at once: to another leader's voters.
     pub(crate) fn hurry(&mut self, now: Instant) {
         for placed in self.placed.values_mut() {
@@ -329,7 +338,13 @@ impl MultiPaxos {
             }
             (Role::Leader(leader), _) => {
                 node.fast.offers.raise_barrier(life);
-                while let Some(offer) = node.fast.offers.waiting.pop_front() {
+                // What is in a slot already stays in that.
+                for (at, entry) in node.fast.offers.behind(node.slots.last()) {
+                    leader.fill(node, at, &entry);
+                }
+                while node.fast.offers.last() <= node.slots.last()
+                    && let Some(offer) = node.fast.offers.waiting.pop_front()
+                {
                     match leader.propose(node, offer.entry.clone()) {
                         Ok(at) => node.placed(at, offer),
                         Err(_) => {
