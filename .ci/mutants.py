@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Judges the mutants that `cargo mutants --list` names, all of them in one build.
 
-    python3 .ci/mutants.py raft [--seed 1] [--sample 300] [--jobs 2] [--work DIR]
+    python3 .ci/mutants.py raft [--seed 1] [--sample 300] [--jobs 2] [--only log/] [--work DIR]
 
 `cargo mutants` builds and links once per mutant, which is nearly all of its time here: the tests
 take less than a second. This takes its list, and writes every function that has mutants as
@@ -27,6 +27,7 @@ import sys
 CRATES = {
     "quorum": (["--all-features"], ["--lib", "--test", "it"]),
     "raft": ([], ["--test", "scenarios", "--test", "it", "--lib"]),
+    "paxos": ([], ["--test", "scenarios", "--test", "single", "--test", "register", "--test", "it", "--lib"]),
 }
 # A test that needs so many seconds of processor time where it needs one does not end. Not wall
 # time: the machine may be busy.
@@ -196,6 +197,7 @@ def main():
     options.add_argument("--seed", type=int, default=1, help="of the order")
     options.add_argument("--sample", type=int, help="judge only so many, the first in that order")
     options.add_argument("--jobs", type=int, default=2)
+    options.add_argument("--only", help="judge only those in files whose path holds this")
     options.add_argument("--work", help="where to build (target/one-build/CRATE)")
     given = options.parse_args()
     work = os.path.abspath(given.work or os.path.join("target", "one-build", given.crate))
@@ -205,6 +207,7 @@ def main():
     if tree.judge(0, tests) != "missed":
         sys.exit("the tests fail without a mutant")
     order = sorted(set(tree.mutants) - tree.left - tree.unviable)
+    order = [i for i in order if (given.only or "") in tree.mutants[i]["file"]]
     random.Random(given.seed).shuffle(order)
     order = order[: given.sample]
     verdicts = {}

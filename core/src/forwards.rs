@@ -309,6 +309,8 @@ pub enum Denial {
         /// The limit, in bytes.
         limit: u32,
     },
+    /// It proposes nothing until this change of the membership is committed.
+    ChangeUnderWay(LogIndex),
 }
 
 impl From<Denial> for Refusal {
@@ -323,6 +325,7 @@ impl From<Denial> for Refusal {
                 len: len as usize,
                 limit: limit as usize,
             },
+            Denial::ChangeUnderWay(index) => Self::ChangeUnderWay(index),
         }
     }
 }
@@ -339,6 +342,10 @@ impl Encode for Denial {
                 len.encode(out);
                 limit.encode(out);
             }
+            Self::ChangeUnderWay(index) => {
+                out.put_u8(4);
+                index.encode(out);
+            }
         }
     }
 }
@@ -354,6 +361,7 @@ impl Decode for Denial {
                 len: Decode::decode(input)?,
                 limit: Decode::decode(input)?,
             },
+            4 => Self::ChangeUnderWay(Decode::decode(input)?),
             tag => {
                 return Err(DecodeError::Tag {
                     what: "denial",

@@ -14,7 +14,9 @@ use synod_core::{
     ReplicatedLog, Round, SnapshotId, SnapshotMeta, Ticket, WriteId,
 };
 use synod_paxos::Ballot;
-use synod_paxos::log::{Accept, Body, Config, Cover, Membership, Message, MultiPaxos, Page, Piece};
+use synod_paxos::log::{
+    Accept, Body, Config, Cover, Epoch, Membership, Message, MultiPaxos, Page, Piece,
+};
 
 const ME: NodeId = NodeId(1);
 const TAIL_BYTES: usize = 200;
@@ -225,6 +227,8 @@ impl Node {
             // Its storage is nearly always the same.
             generation: Generation(from + u64::from(script.int_in_range(0..=30)? == 0_u8)),
             ballot,
+            // Nearly always of the same configuration.
+            epoch: Epoch(u64::from(script.int_in_range(0..=30)? == 0_u8)),
             body: body(script, ballot)?,
         })
     }
@@ -252,6 +256,10 @@ fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
             chosen: index(script)?,
             pushed: index(script)?,
             round: round(script)?,
+            fast: match script.int_in_range(0..=2)? {
+                0 => Some(index(script)?),
+                _ => None,
+            },
         }),
         9 => Body::Accepted {
             held: cover(script)?,
@@ -393,6 +401,10 @@ fn config_bytes(script: &mut Unstructured<'_>) -> Result<Bytes> {
     }
     match (script.int_in_range(0..=3)?, found) {
         (0, _) | (_, None) => payload(script),
+        (1, Some(config)) => {
+            // The first change of the voters.
+            Ok([&[2, 1, 0, 0, 0, 0, 0, 0, 0], &config[1..]].concat().into())
+        }
         (_, Some(config)) => Ok(config),
     }
 }
@@ -414,9 +426,10 @@ fn snapshot_id(script: &mut Unstructured<'_>) -> Result<SnapshotId> {
 }
 
 fn denial(script: &mut Unstructured<'_>) -> Result<Denial> {
-    Ok(match script.int_in_range(0..=2)? {
+    Ok(match script.int_in_range(0..=3)? {
         0 => Denial::NotLeader,
         1 => Denial::Busy { limit: 1 },
+        2 => Denial::ChangeUnderWay(index(script)?),
         _ => Denial::TooLarge { len: 2, limit: 1 },
     })
 }
@@ -460,6 +473,7 @@ pub fn any_message(data: &[u8]) -> Option<Vec<u8>> {
     let message = Message {
         generation: Generation(1),
         ballot,
+        epoch: Epoch(0),
         body: body(&mut script, ballot).ok()?,
     };
     let mut out = bytes::BytesMut::new();

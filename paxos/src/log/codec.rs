@@ -6,12 +6,14 @@ use alloc::boxed::Box;
 use bytes::{BufMut, Bytes, BytesMut};
 use synod_core::{Decode, DecodeError, Encode};
 
+use super::Epoch;
 use super::message::{Accept, Body, Message, Page, Piece};
 
 impl Encode for Message {
     fn encode(&self, out: &mut BytesMut) {
         self.generation.encode(out);
         self.ballot.encode(out);
+        self.epoch.0.encode(out);
         self.body.encode(out);
     }
 }
@@ -21,6 +23,7 @@ impl Decode for Message {
         Ok(Self {
             generation: Decode::decode(input)?,
             ballot: Decode::decode(input)?,
+            epoch: Epoch(Decode::decode(input)?),
             body: Decode::decode(input)?,
         })
     }
@@ -106,8 +109,11 @@ mod tag {
     pub(super) const READ: u8 = 14;
     pub(super) const READ_AT: u8 = 15;
     pub(super) const STRANGER: u8 = 16;
-    pub(super) const OFFER: u8 = 17;
-    pub(super) const VOTED: u8 = 18;
+    pub(super) const QUORUM_READ: u8 = 17;
+    pub(super) const QUORUM_READ_AT: u8 = 18;
+    pub(super) const FILL: u8 = 19;
+    pub(super) const OFFER: u8 = 20;
+    pub(super) const VOTED: u8 = 21;
 }
 
 impl Encode for Body {
@@ -218,6 +224,27 @@ impl Encode for Body {
                 out.put_u8(tag::STRANGER);
                 known.encode(out);
             }
+            Self::QuorumRead { life, round } => {
+                out.put_u8(tag::QUORUM_READ);
+                life.encode(out);
+                round.encode(out);
+            }
+            Self::QuorumReadAt {
+                life,
+                round,
+                last,
+                chosen,
+            } => {
+                out.put_u8(tag::QUORUM_READ_AT);
+                life.encode(out);
+                round.encode(out);
+                last.encode(out);
+                chosen.encode(out);
+            }
+            Self::Fill { through } => {
+                out.put_u8(tag::FILL);
+                through.encode(out);
+            }
         }
     }
 }
@@ -279,6 +306,19 @@ impl Decode for Body {
             tag::VOTED => Self::Voted(Decode::decode(input)?),
             tag::STRANGER => Self::Stranger {
                 known: Decode::decode(input)?,
+            },
+            tag::QUORUM_READ => Self::QuorumRead {
+                life: Decode::decode(input)?,
+                round: Decode::decode(input)?,
+            },
+            tag::QUORUM_READ_AT => Self::QuorumReadAt {
+                life: Decode::decode(input)?,
+                round: Decode::decode(input)?,
+                last: Decode::decode(input)?,
+                chosen: Decode::decode(input)?,
+            },
+            tag::FILL => Self::Fill {
+                through: Decode::decode(input)?,
             },
             tag => {
                 return Err(DecodeError::Tag {

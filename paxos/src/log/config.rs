@@ -31,6 +31,7 @@ pub struct Config {
     pub(crate) limits: Limits,
     pub(crate) forward: bool,
     pub(crate) fast: bool,
+    pub(crate) quorum_reads: bool,
     #[cfg(feature = "planted")]
     pub(crate) planted: Option<super::planted::Bug>,
 }
@@ -93,6 +94,7 @@ impl Config {
                 },
                 forward: true,
                 fast: false,
+                quorum_reads: false,
                 #[cfg(feature = "planted")]
                 planted: None,
             },
@@ -208,6 +210,16 @@ impl ConfigBuilder {
         self
     }
 
+    /// Whether a linearizable read at a node that does not lead asks the voters instead of the leader
+    /// (Paxos quorum reads; Charapko et al., 2019). It takes load off the leader and works while there is
+    /// none, but a read may have to wait for writes that are under way. A node on its own: the others may
+    /// choose otherwise. Default: no.
+    #[must_use]
+    pub const fn quorum_reads(mut self, quorum_reads: bool) -> Self {
+        self.config.quorum_reads = quorum_reads;
+        self
+    }
+
     /// The longest command, in bytes. Default: 1 MiB.
     #[must_use]
     pub const fn max_command_bytes(mut self, bytes: usize) -> Self {
@@ -319,6 +331,20 @@ impl ConfigBuilder {
                 return Err(ConfigError::NotAMember { node: id });
             }
         }
+        Ok(config)
+    }
+
+    /// Checks the settings for a model checker: time stands still, and a round of the election, a
+    /// heartbeat and the word of what is chosen are due at every tick.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] as [`build`](Self::build).
+    pub fn for_exploration(self) -> Result<Config, ConfigError> {
+        let mut config = self.build()?;
+        config.timing.round = Duration::ZERO;
+        config.timing.heartbeat = Duration::ZERO;
+        config.timing.commit_delay = Duration::ZERO;
         Ok(config)
     }
 }

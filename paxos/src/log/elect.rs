@@ -95,6 +95,19 @@ impl Election {
         }
     }
 
+    /// Another epoch: answers of the one before do not count. Whoever leads next has a round to say so.
+    pub(crate) fn enter(&mut self, node: &mut Node) {
+        let me = node.id();
+        let alone = node.membership().voters() == [me];
+        self.content = !alone;
+        self.fresh = !alone;
+        self.answers.clear();
+        self.ends = node.now;
+        if node.is_voter() && !alone {
+            self.begin(node);
+        }
+    }
+
     /// Asks one voter in this round.
     pub(crate) fn ask(&self, node: &mut Node, peer: NodeId) {
         // Safe before any write: a question promises nothing.

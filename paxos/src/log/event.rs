@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use synod_core::{Generation, LogEvent, LogIndex, NodeId, SnapshotId};
 
+use super::Epoch;
 use crate::Ballot;
 
 /// What a node of Multi-Paxos tells its application.
@@ -45,10 +46,18 @@ pub enum Detail {
     Membership {
         /// Where it is in the log.
         index: LogIndex,
+        /// Which voters, counted from those that founded the cluster.
+        epoch: Epoch,
         /// Who votes.
         voters: Vec<NodeId>,
         /// Who listens.
         learners: Vec<NodeId>,
+    },
+    /// This node is in no configuration any more, and a quorum of the voters knows its own: it is not
+    /// needed and may be stopped.
+    LeftOut {
+        /// Where the configuration is in the log.
+        index: LogIndex,
     },
     /// A peer has come back with another storage: its promises and votes do not count. Take it out
     /// of the cluster and let it join under a new id.

@@ -39,7 +39,7 @@ mod vote;
 pub(crate) use hand::any_named;
 pub(crate) use lead::{Lead, Pause};
 pub use name::{Name, Votes};
-pub(crate) use offers::{Asker, Offers};
+pub(crate) use offers::Offers;
 pub(crate) use pick::{Reports, Rule};
 
 /// How far beyond what is known to be chosen anybody offers, votes or counts, in slots: what there is to
@@ -89,6 +89,11 @@ impl Fast {
         let gone = core::mem::replace(&mut self.spare, spare);
         let gone = gone.values().flatten().map(Entry::weight);
         self.spare_bytes -= gone.sum::<usize>();
+    }
+
+    /// Somebody has voted in a slot as late as this.
+    pub(crate) fn seen_through(&mut self, last: LogIndex) {
+        self.seen = self.seen.max(last);
     }
 
     /// Whether this slot's value is known to be chosen.

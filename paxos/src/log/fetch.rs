@@ -17,7 +17,8 @@ use super::membership::History;
 use super::message::{Body, Page, Piece};
 use super::node::{Node, Note};
 use super::planted::planted;
-use super::{Detail, Membership};
+use super::slots::Slots;
+use super::{Detail, Epoch, Membership};
 use crate::Ballot;
 
 /// What is being read for peers.
@@ -33,6 +34,8 @@ struct Reading {
     after: LogIndex,
     /// Votes are wanted, by who has this ballot.
     votes: Option<Ballot>,
+    /// The configuration that they are of: with the next one, votes are dropped.
+    epoch: Epoch,
 }
 
 impl Server {
@@ -65,6 +68,7 @@ impl Server {
                 to,
                 after,
                 votes,
+                epoch: node.epoch(),
             });
         }
     }
@@ -85,7 +89,8 @@ impl Server {
             return false;
         };
         let reading = self.reading.swap_remove(place);
-        if reading.votes.is_some_and(|ballot| ballot != node.promised) {
+        let stale = |ballot| ballot != node.promised || reading.epoch != node.epoch();
+        if reading.votes.is_some_and(stale) {
             return true;
         }
         match answer {
@@ -261,23 +266,32 @@ impl Node {
             return;
         }
         let mut marked = false;
-        for run in &page.runs {
-            let part = run.after(self.chosen).through(page.chosen);
-            if part.is_empty() {
-                continue;
+        'runs: for run in &page.runs {
+            loop {
+                let rest = run.after(self.chosen).through(page.chosen);
+                if rest.is_empty() {
+                    break;
+                }
+                // As far as the next configuration: a stop-sign comes into force before anything
+                // behind it is written.
+                let config = Slots::configs(&rest).map(|(index, _)| index).next();
+                let last = config.unwrap_or_else(|| rest.last());
+                let part = rest.through(last);
+                if part.first() != self.chosen.next() {
+                    // What is chosen has no gap: nonsense.
+                    self.drop_message();
+                    break 'runs;
+                }
+                // Chosen in the fast ballot of a leadership, it is the only value of the classic one. This
+                // node has not voted for it in the fast one, and does not say so.
+                let part = classic(part);
+                marked |= Ballot::from(part.stamp()) != self.promised;
+                self.put_chosen(&part);
+                self.choose(last);
+                if self.stopped || self.chosen < last {
+                    break 'runs;
+                }
             }
-            if part.first() != self.chosen.next() {
-                // What is chosen has no gap: nonsense.
-                self.drop_message();
-                break;
-            }
-            let last = part.last();
-            // Chosen in the fast ballot of a leadership, it is the only value of the classic one. This
-            // node has not voted for it in the fast one, and does not say so.
-            let part = classic(part);
-            marked |= Ballot::from(part.stamp()) != self.promised;
-            self.put_chosen(&part);
-            self.choose(last);
         }
         if marked && self.hinted < self.chosen {
             // What a leader was told to be held it does not send again, so a restart must know it to be
@@ -380,7 +394,15 @@ impl Node {
                 return self.fail_stop("configurations in snapshots are readable", evidence);
             }
         };
-        let drops = planted!(self, SnapshotDropsVotes);
+        if membership.epoch() < self.epoch() {
+            let (now, then) = (self.epoch(), membership.epoch());
+            let evidence = format!("snapshot {} is of {then:?}, this node in {now:?}", meta.id);
+            return self.fail_stop("voters change one epoch at a time", evidence);
+        }
+        // Votes behind a snapshot of a later configuration were cast before that was in force here:
+        // nothing was chosen by them (`stop.rs`).
+        let enters = membership.epoch() > self.epoch();
+        let drops = enters || planted!(self, SnapshotDropsVotes);
         let log = if drops { OldLog::Replace } else { OldLog::Keep };
         self.outbox.write(LogRecord::Activate {
             meta: meta.clone(),
@@ -388,8 +410,10 @@ impl Node {
         });
         let (index, ballot) = (meta.index(), Ballot::from(meta.stamp));
         if drops {
-            self.slots = super::slots::Slots::new((index, ballot));
+            self.slots = Slots::new((index, ballot));
             self.held.clamp(self.chosen);
+            self.clamp_durable(self.chosen);
+            self.open_configs_behind(LogIndex(u64::MAX));
         } else {
             self.outbox.write(LogRecord::Compact {
                 through: index,
@@ -406,6 +430,8 @@ impl Node {
         self.held.raise(index);
         self.unnoted = true;
         self.chosen = index;
+        // Perhaps of another configuration: the leader says again what is open.
+        self.fast.begin(index);
         self.due = true;
         self.hand_snapshot(&meta);
         self.outbox.note_after(Note::Installed(index));

@@ -2,10 +2,10 @@
 
 use synod_core::{Instant, LogIndex, NodeId, Round};
 
-use super::Detail;
 use super::message::{Accept, Body, Page, Piece};
 use super::node::Node;
 use super::planted::planted;
+use super::{Detail, Epoch};
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Follower {
@@ -24,20 +24,40 @@ pub(crate) struct Follower {
     waits: bool,
     /// Where it has stopped among open slots, and since when: votes are on their way, perhaps.
     behind: Option<(LogIndex, Instant)>,
+    /// Who is in a later epoch, and which: this node fetches what is chosen before it takes part
+    /// again.
+    later: Option<(NodeId, Epoch)>,
 }
 
 impl Follower {
-    pub(crate) const fn new() -> Self {
+    /// A follower of another leader than `before`, or of none: it goes on to fetch.
+    pub(crate) fn after(before: Option<&Self>) -> Self {
         Self {
             round: Round(0),
             ack: false,
             asked: false,
             chosen: LogIndex::START,
             pushed: LogIndex::START,
-            fetching: None,
-            waits: false,
+            fetching: before.and_then(|before| before.fetching),
+            waits: before.is_some_and(|before| before.waits),
+            later: before.and_then(|before| before.later),
             behind: None,
         }
+    }
+
+    /// `from` is in a later epoch.
+    pub(crate) fn fall_behind(&mut self, node: &mut Node, from: NodeId, epoch: Epoch) {
+        let known = self
+            .later
+            .filter(|(peer, known)| *known >= epoch && node.link_to(*peer).is_some());
+        self.later = known.or(Some((from, epoch)));
+        if self.fetching.is_none() && !self.waits {
+            self.catch_up(node, from);
+        }
+    }
+
+    fn is_behind(&self, node: &Node) -> bool {
+        self.later.is_some_and(|(_, epoch)| epoch > node.epoch())
     }
 
     /// Entries of the leader, whose ballot is promised (phase 2b).
@@ -88,7 +108,8 @@ impl Follower {
         let known = node.held.through();
         let open = node.fast.open.is_some_and(|first| known.next() >= first);
         let pushed = known.next() >= self.pushed && !open;
-        if known >= self.chosen || pushed || (open && self.may_come(node, known)) {
+        let enough = known >= self.chosen || pushed || (open && self.may_come(node, known));
+        if enough && !self.is_behind(node) {
             self.fetching = None;
             return;
         }
@@ -125,10 +146,11 @@ impl Follower {
 
     /// The disk has room again.
     pub(crate) fn go_on(&mut self, node: &mut Node) {
+        let later = self.later.filter(|_| self.is_behind(node));
         if core::mem::take(&mut self.waits)
-            && let Some(leader) = node.leader
+            && let Some(peer) = later.map(|(peer, _)| peer).or(node.leader)
         {
-            self.catch_up(node, leader);
+            self.catch_up(node, peer);
         }
     }
 

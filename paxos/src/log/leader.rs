@@ -6,8 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use synod_core::{
-    Denial, Entries, Entry, EntryKind, Instant, LeaderReads, LogIndex, NodeId, Outcome, Refusal,
-    Round, Ticket,
+    Denial, Entries, Entry, Instant, LeaderReads, LogIndex, NodeId, Outcome, Refusal, Round, Ticket,
 };
 
 use super::fast::{Lead, Name};
@@ -16,9 +15,10 @@ use super::node::Node;
 use super::peer::Peer;
 use super::planted::planted;
 use super::prepare::Found;
-use super::{Cover, Detail, Membership};
+use super::{Cover, Detail, Epoch};
 use crate::Ballot;
 
+mod change;
 mod feed;
 mod read;
 
@@ -33,8 +33,12 @@ pub(crate) struct Leader {
     places: Vec<Option<usize>>,
     /// Which slot chose the configuration that the peers are of.
     since: LogIndex,
+    /// The epoch that the ballot is of.
+    epoch: Epoch,
     /// The last change of the configuration that was proposed here.
     pub(crate) change: LogIndex,
+    /// The stop-sign that ends the epoch, if one is proposed: nothing is, behind it.
+    stop: Option<LogIndex>,
     /// The first slot of this ballot: what lies before was chosen when it began.
     opened: LogIndex,
     /// The last proposals that each node has passed on, and in which of its lives. Outlives its
@@ -75,7 +79,9 @@ impl Leader {
             peers: Vec::new(),
             places: Vec::new(),
             since: node.history.since(),
+            epoch: node.epoch(),
             change: LogIndex::START,
+            stop: found.stop,
             opened,
             forwarded: BTreeMap::new(),
             round: Round(0),
@@ -90,6 +96,10 @@ impl Leader {
             uncommitted: 0,
         };
         let blanks = leader.propose_again(node, through, found);
+        if let Some(stop) = leader.stop {
+            // Behind what is proposed again, so that no crash leaves neither.
+            node.cut(stop);
+        }
         let detail = Detail::Recovered {
             ballot,
             through,
@@ -176,6 +186,9 @@ impl Leader {
         node: &mut Node,
         entry: Entry,
     ) -> Result<LogIndex, (Refusal, Entry)> {
+        if let Some(stop) = self.closed(node) {
+            return Err((Refusal::ChangeUnderWay(stop), entry));
+        }
         let limit = node.config.limits.uncommitted_bytes;
         let weight = entry.weight();
         if self.uncommitted > 0 && self.uncommitted + weight > limit {
@@ -238,7 +251,7 @@ impl Leader {
         fit(node, &commands)?;
         let limit = node.config.limits.uncommitted_bytes;
         let weight = commands.iter().map(|command| command.len() + Entry::OVERHEAD).sum();
-        let known = life != node.life && first.0 < Name::OWN - commands.len() as u64;
+        let known = life != node.life && first.0 > 0;
         if !known || !node.fast.offers.fits(weight, limit) {
             return Err(Denial::Busy { limit: clip(limit) });
         }
@@ -250,6 +263,9 @@ impl Leader {
     }
 
     fn accept(&mut self, node: &mut Node, commands: Vec<Bytes>) -> Result<LogIndex, Denial> {
+        if let Some(stop) = self.closed(node) {
+            return Err(Denial::ChangeUnderWay(stop));
+        }
         fit(node, &commands)?;
         let limits = &node.config.limits;
         let weights = commands
@@ -268,19 +284,6 @@ impl Leader {
             node.slots.open(Entry::command(command));
         }
         Ok(index)
-    }
-
-    /// Proposes a configuration; it is in force once it is chosen.
-    pub(crate) fn reconfigure(&mut self, node: &mut Node, membership: &Membership) -> LogIndex {
-        let entry = Entry {
-            kind: EntryKind::Config,
-            payload: membership.to_bytes(),
-        };
-        self.uncommitted += entry.weight();
-        self.due = true;
-        self.change = node.slots.open(entry.clone());
-        node.note_config(self.change, entry);
-        self.change
     }
 
     // Counting.
@@ -309,6 +312,11 @@ impl Leader {
             // Before counting anything else: what was chosen last may be a configuration, and who
             // counts behind it are its voters. (Whatever a peer has put there: test
             // `a_configuration_of_other_voters_breaks_no_leader`.)
+            if node.epoch() != self.epoch {
+                // The stop-sign is chosen, and the ballot over: no read is confirmed any more by voters
+                // who may not know that others have taken their place.
+                return;
+            }
             if node.history.since() != self.since {
                 self.follow_membership(node);
             }
@@ -330,6 +338,11 @@ impl Leader {
             if planted!(node, MajorityMinusOne) {
                 let peers = self.peers.iter().map(|peer| end(&peer.acked));
                 index = LogIndex(peers.fold(own, u64::max));
+            }
+            if planted!(node, NextOnAccepted)
+                && let Some(stop) = self.stop.filter(|_| index < at)
+            {
+                index = stop;
             }
             if index < at {
                 break;

@@ -8,10 +8,31 @@ use synod_core::{Change, Decode, DecodeError, Encode, LogIndex, NodeId, Refusal}
 use synod_quorum::{PaxosPhases, Quorum};
 
 use super::ConfigError;
+use crate::Ballot;
+
+mod voters;
+
+pub(crate) use voters::stops;
+
+/// Which voters: the founding ones are 0, and each change of the voters is one more (the
+/// *epoch-number* of Liskov and Cowling, *Viewstamped Replication Revisited*, §7). A log has one
+/// configuration of each, since a stop-sign is chosen in a slot of the one before. Learners come and go
+/// within.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The one after.
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
 
 /// A configuration: the voters with the quorums of both phases, and the learners.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Membership {
+    epoch: Epoch,
     /// `None` on a node that joins and has not yet heard who votes.
     phases: Option<PaxosPhases>,
     learners: Vec<NodeId>,
@@ -21,6 +42,7 @@ impl Membership {
     /// What a joining node knows: nothing.
     pub(crate) const fn unknown() -> Self {
         Self {
+            epoch: Epoch(0),
             phases: None,
             learners: Vec::new(),
         }
@@ -45,6 +67,7 @@ impl Membership {
         learners: Vec<NodeId>,
     ) -> Result<Self, ConfigError> {
         let mut membership = Self {
+            epoch: Epoch(0),
             phases: Some(phases),
             learners: Vec::new(),
         };
@@ -60,6 +83,18 @@ impl Membership {
     fn add_learner(&mut self, node: NodeId) {
         let place = self.learners.partition_point(|learner| *learner < node);
         self.learners.insert(place, node);
+    }
+
+    /// Which voters these are, counted from those that founded the cluster.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether this may follow `before` in a log: the voters are the same, or the next.
+    pub(crate) fn follows(&self, before: &Self) -> bool {
+        let same = before.phases.is_none() || self.phases == before.phases;
+        self.epoch == before.epoch.next() || (self.epoch == before.epoch && same)
     }
 
     /// The quorums, if this node has heard of them.
@@ -122,7 +157,8 @@ impl Membership {
                     });
                 }
             },
-            _ => return Err(Refusal::Unsupported("a change of the voters")),
+            Change::Voters(voters) => return self.with_voters(voters),
+            _ => return Err(Refusal::Unsupported("this kind of change")),
         }
         Ok(next)
     }
@@ -135,10 +171,16 @@ impl Membership {
 }
 
 /// Version 1: the encoded quorums of phase 1, of phase 2 and of fast rounds, as far as known, then
-/// the learners.
+/// the learners. Version 2 has the epoch before them, and is for all but the founding one, so that each
+/// membership has one encoding.
 impl Encode for Membership {
     fn encode(&self, out: &mut BytesMut) {
-        1_u8.encode(out);
+        if self.epoch == Epoch(0) {
+            1_u8.encode(out);
+        } else {
+            2_u8.encode(out);
+            self.epoch.0.encode(out);
+        }
         let bytes = |quorum: &Quorum| Bytes::from(quorum.encode());
         let phases = self.phases.as_ref();
         phases.map(|phases| bytes(phases.phase1())).encode(out);
@@ -153,14 +195,23 @@ impl Encode for Membership {
 impl Decode for Membership {
     fn decode(input: &mut Bytes) -> Result<Self, DecodeError> {
         let what = "membership";
-        let found = u8::decode(input)?;
-        if found != 1 {
-            return Err(DecodeError::Version {
-                what,
-                found,
-                supported: 1,
-            });
-        }
+        let epoch = match u8::decode(input)? {
+            1 => 0,
+            2 => match u64::decode(input)? {
+                0 | Ballot::LAST_ROUND.. => {
+                    let why = "has an epoch that is none";
+                    return Err(DecodeError::Invalid { what, why });
+                }
+                epoch => epoch,
+            },
+            found => {
+                return Err(DecodeError::Version {
+                    what,
+                    found,
+                    supported: 2,
+                });
+            }
+        };
         let phases = match Option::<Bytes>::decode(input)? {
             None => None,
             Some(phase1) => {
@@ -171,7 +222,11 @@ impl Decode for Membership {
             }
         };
         let learners = Vec::<NodeId>::decode(input)?;
-        let membership = Self { phases, learners };
+        let membership = Self {
+            epoch: Epoch(epoch),
+            phases,
+            learners,
+        };
         let learners = membership.learners.as_slice();
         if !learners.is_sorted_by(|a, b| a < b) {
             let why = "names learners out of order";

@@ -8,7 +8,7 @@ use synod_core::{
     Denial, Entries, Generation, LogIndex, Outcome, Round, SnapshotId, SnapshotMeta, Ticket,
 };
 
-use super::{Cover, Name, Votes};
+use super::{Cover, Epoch, Name, Votes};
 use crate::Ballot;
 
 /// A message: who the sender is by its storage, the ballot it is about, and what it says.
@@ -20,6 +20,9 @@ pub struct Message {
     pub generation: Generation,
     /// What the sender has promised: it takes part in no lower ballot.
     pub ballot: Ballot,
+    /// The configuration that the sender is in: what it promises, proposes and votes for is of that
+    /// one, and counts with those alone who are in it, too.
+    pub epoch: Epoch,
     /// What it says.
     pub body: Body,
 }
@@ -122,6 +125,30 @@ pub enum Body {
     Offer(Entries),
     /// What the sender has voted for in the leadership's fast ballot, durably.
     Voted(Vec<Votes>),
+    /// Asks for the last slot that the receiver has voted in: a Paxos quorum read.
+    QuorumRead {
+        /// One life of the sender's machine.
+        life: u64,
+        /// The reader's round.
+        round: Round,
+    },
+    /// The answer to [`QuorumRead`](Self::QuorumRead).
+    QuorumReadAt {
+        /// The reader's life, as asked.
+        life: u64,
+        /// The round, as asked.
+        round: Round,
+        /// The last slot that the sender has voted in, in any ballot, or knows to be chosen.
+        last: LogIndex,
+        /// The last slot that the sender knows to be chosen, with all before it.
+        chosen: LogIndex,
+    },
+    /// A reader asks the leader to propose something in each slot up to here: somebody has voted in
+    /// them, and they stay open.
+    Fill {
+        /// The last of them.
+        through: LogIndex,
+    },
     /// Your storage is not the one I know under your name: you must not take part.
     Stranger {
         /// The life of the storage that is known.
@@ -221,10 +248,14 @@ impl Message {
             | Body::Read { .. }
             | Body::ReadAt { .. }
             | Body::Voted(_)
+            | Body::QuorumRead { .. }
+            | Body::QuorumReadAt { .. }
+            | Body::Fill { .. }
             | Body::Stranger { .. } => 0,
         };
+        let greatest = self.greatest().max(self.epoch.0);
         // What is promised is a classic ballot; fast ones are never promised by themselves.
-        !self.ballot.is_fast() && self.ballot.round.max(ballots).max(self.greatest()) <= LIMIT
+        !self.ballot.is_fast() && self.ballot.round.max(ballots).max(greatest) <= LIMIT
     }
 
     /// The greatest of its slots and counters.
@@ -260,6 +291,14 @@ impl Message {
             },
             // A ticket of a read is only compared.
             Body::ReadAt { index, .. } => index.map_or(0, |at| at.0),
+            Body::QuorumRead { round, .. } => round.0,
+            Body::QuorumReadAt {
+                round,
+                last,
+                chosen,
+                ..
+            } => round.0.max(last.0).max(chosen.0),
+            Body::Fill { through } => through.0,
             Body::TakeOver | Body::Nack | Body::Read { .. } | Body::Stranger { .. } => 0,
         }
     }

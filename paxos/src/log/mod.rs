@@ -24,7 +24,7 @@
 //!
 //! `node.rs` is what a node is in every role: promise, slots, links, outbox. `prepare.rs` is phase 1,
 //! `leader.rs` with `leader/feed.rs` and `follower.rs` are the two sides of phase 2, `fetch.rs` is how
-//! nodes get what they lack. `slots.rs` holds votes, `cover.rs` is a set of slots.
+//! nodes get what they lack, `quorum_read.rs` reads that ask no leader. `slots.rs` holds votes, `cover.rs` is a set of slots.
 
 mod codec;
 mod config;
@@ -36,6 +36,7 @@ mod fast;
 mod fetch;
 mod follower;
 mod forward;
+mod handover;
 mod leader;
 mod membership;
 mod message;
@@ -44,10 +45,12 @@ mod node;
 mod peer;
 pub mod planted;
 mod prepare;
+mod quorum_read;
 mod record;
 mod replicated;
 mod restore;
 mod slots;
+mod stop;
 mod tickets;
 
 pub use config::{Config, ConfigBuilder};
@@ -55,6 +58,6 @@ pub use cover::Cover;
 pub use error::{ConfigError, RestoreError};
 pub use event::{Detail, Event};
 pub use fast::{Name, Votes};
-pub use membership::Membership;
+pub use membership::{Epoch, Membership};
 pub use message::{Accept, Body, Message, Page, Piece};
 pub use multi::MultiPaxos;

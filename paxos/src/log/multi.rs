@@ -10,13 +10,17 @@ use synod_core::{
 use super::elect::{Election, Standing};
 use super::fetch::Server;
 use super::follower::Follower;
+use super::handover::Handover;
 use super::leader::Leader;
 use super::node::{Node, Note};
+use super::planted::planted;
 use super::prepare::Candidate;
-use super::{Body, Detail, Event, Message};
+use super::quorum_read::QuorumReads;
+use super::{Body, Detail, Epoch, Event, Message};
 use crate::Ballot;
 
 mod dispatch;
+mod epoch;
 
 /// One node of a Multi-Paxos cluster, as a [`Machine`] and a
 /// [`ReplicatedLog`](synod_core::ReplicatedLog).
@@ -30,6 +34,10 @@ pub struct MultiPaxos {
     pub(crate) election: Election,
     pub(crate) forwards: Forwards,
     pub(crate) server: Server,
+    pub(crate) quorum_reads: QuorumReads,
+    /// The epoch that the role is of: that of the node, but while it enters the next one.
+    pub(crate) epoch: Epoch,
+    pub(crate) handover: Handover,
     /// Something has happened since the last flush that may have to be sent or written.
     pub(crate) dirty: bool,
 }
@@ -69,7 +77,11 @@ impl MultiPaxos {
         if leader.is_some() {
             node.age_claims();
         }
-        self.role = Role::Follower(Follower::new());
+        let before = match &self.role {
+            Role::Follower(follower) => Some(follower),
+            Role::Candidate(_) | Role::Leader(_) => None,
+        };
+        self.role = Role::Follower(Follower::after(before));
         let part = if node.is_voter() {
             Part::Follower
         } else {
@@ -109,13 +121,17 @@ impl MultiPaxos {
         let Role::Candidate(candidate) = &mut self.role else {
             return;
         };
-        if !candidate.is_done(node) {
+        if self.epoch != node.epoch() || !candidate.is_done(node) {
+            // What was promised in an epoch that has just ended leads nobody in the next.
             return;
         }
         let (ballot, found) = (candidate.ballot, candidate.finish(node));
         node.leader = Some(node.id());
         node.age_claims();
         self.role = Role::Leader(Leader::new(node, ballot, found));
+        if planted!(node, ChosenGoesBack) {
+            node.chosen = node.slots.base();
+        }
         node.role(Part::Leader, "a quorum has promised its ballot");
         self.dirty = true;
     }
@@ -197,6 +213,8 @@ impl MultiPaxos {
     fn on_tick(&mut self) {
         self.expire_forwards();
         self.node.tick();
+        self.quorum_reads.tick(&mut self.node);
+        self.handover.tick(&mut self.node);
         if !matches!(self.role, Role::Leader(_)) {
             self.node.lose_touch();
         }
@@ -269,6 +287,9 @@ impl MultiPaxos {
         self.flush_offers();
         // Own votes that count by now may decide slots, which are held then.
         self.drain_notes();
+        if !self.quorum_reads.is_idle() {
+            self.read_by_quorums();
+        }
         let node = &mut self.node;
         match &mut self.role {
             Role::Leader(leader) => {
@@ -286,6 +307,7 @@ impl MultiPaxos {
             Role::Candidate(_) => node.note_held(),
         }
         self.drain_notes();
+        self.follow_configuration();
         let node = &mut self.node;
         match &mut self.role {
             Role::Leader(leader) => leader.advance_decided(node),
@@ -351,7 +373,10 @@ impl Machine for MultiPaxos {
         if !self.node.recognise(from, message.generation, answered) {
             return self.node.drop_message();
         }
-        self.on_message(from, message);
+        if self.is_of_epoch(from, &message) {
+            self.on_message(from, message);
+        }
+        self.follow_configuration();
     }
 
     fn link(&mut self, now: Instant, peer: NodeId, link: Link) {
@@ -368,6 +393,7 @@ impl Machine for MultiPaxos {
             if node.is_voter() && node.membership().is_voter(peer) {
                 self.election.ask(node, peer);
             }
+            self.quorum_reads.relink(node, peer);
         }
         match &mut self.role {
             Role::Leader(leader) => leader.relink(node, peer, up),
@@ -388,6 +414,7 @@ impl Machine for MultiPaxos {
         self.see(now);
         if !self.node.stopped {
             self.on_tick();
+            self.follow_configuration();
         }
     }
 
@@ -401,6 +428,7 @@ impl Machine for MultiPaxos {
             Role::Candidate(candidate) => candidate.go_on_all(&mut self.node),
             Role::Leader(_) => {}
         }
+        self.follow_configuration();
         // What is durable may let the next entries go out.
         self.dirty = true;
     }
@@ -408,6 +436,7 @@ impl Machine for MultiPaxos {
     fn loaded(&mut self, now: Instant, load: LoadId, answer: Option<LogLoaded>) {
         self.see(now);
         self.on_loaded(load, answer);
+        self.follow_configuration();
     }
 
     fn poll(&mut self) -> Option<Output<Message, LogRecord, Event, LogLoad>> {
@@ -441,7 +470,13 @@ impl Machine for MultiPaxos {
         let round = round.map(wake("the end of a round of the election"));
         let forwards = self.forwards.deadline();
         let forwards = forwards.map(wake("the leader's answer to what was passed on"));
+        let forwards = Wake::earlier(forwards, self.quorum_reads.deadline());
         let node = self.node.deadline(leads);
+        let left_out = self.handover.deadline();
+        let node = Wake::earlier(
+            node,
+            left_out.map(wake("voters that may not know of their part")),
+        );
         Wake::earlier(Wake::earlier(role, round), Wake::earlier(forwards, node))
     }
 }

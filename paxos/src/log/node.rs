@@ -1,9 +1,9 @@
 //! What a node is in every role: its durable state, its slots, its links and what waits for them.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use synod_core::{
     Entries, Entry, Envelope, FailStop, Generation, Ghost, Handout, Instant, LinkId, LogEvent,
     LogIndex, LogLoad, LogRecord, NodeId, Outbox, RoleChange, SnapshotId, SnapshotMeta, mix,
@@ -11,13 +11,14 @@ use synod_core::{
 
 use super::membership::History;
 use super::planted::planted;
-use super::record::HardState;
+use super::record::{HardState, Written};
 use super::slots::Slots;
 use super::tickets::Tickets;
 use super::fast::{Fast, Pause};
-use super::{Body, Config, Cover, Detail, Event, Membership, Message, Votes};
+use super::{Body, Config, Cover, Detail, Epoch, Event, Membership, Message, Votes};
 use crate::Ballot;
 
+mod adopt;
 mod hand;
 
 /// What a node does to itself once a write is durable.
@@ -46,6 +47,8 @@ pub(crate) struct Node {
 
     // Durable.
     pub(crate) generation: Generation,
+    /// The configuration that the cluster was founded with, encoded.
+    founding: Bytes,
     /// Whether that is durable.
     pub(crate) founded: bool,
     /// The highest ballot that it has promised: it takes part in no lower one.
@@ -90,6 +93,9 @@ pub(crate) struct Node {
     /// What is known of fast rounds.
     pub(crate) fast: Fast,
     pub(crate) pause: Pause,
+    /// Planted: what was promised before it accepted in the ballot that is promised now.
+    #[cfg(feature = "planted")]
+    pub(crate) unasked: Option<Ballot>,
 }
 
 impl Node {
@@ -102,6 +108,7 @@ impl Node {
             now: Instant::START,
             life: mix(config.seed, 0x6c69_6665),
             generation: hard.generation,
+            founding: hard.founding.to_bytes(),
             founded: true,
             promised: hard.promised,
             known: hard.known,
@@ -128,6 +135,8 @@ impl Node {
             dropped: Ghost(0),
             fast: Fast::default(),
             pause: Pause::default(),
+            #[cfg(feature = "planted")]
+            unasked: None,
             slots,
             config,
         }
@@ -139,6 +148,11 @@ impl Node {
 
     pub(crate) fn membership(&self) -> &Membership {
         self.history.current()
+    }
+
+    /// Which voters are in force here.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.membership().epoch()
     }
 
     pub(crate) fn is_voter(&self) -> bool {
@@ -160,6 +174,7 @@ impl Node {
         let message = Message {
             generation: self.generation,
             ballot: self.promised,
+            epoch: self.epoch(),
             body,
         };
         Envelope {
@@ -190,6 +205,17 @@ impl Node {
         }
         if let Some(link) = self.link_to(to) {
             let envelope = self.envelope(to, link, body);
+            self.outbox.send_now(envelope);
+        }
+    }
+
+    /// As [`send_now`](Self::send_now), of an epoch that is over here.
+    pub(crate) fn send_as(&mut self, epoch: Epoch, to: NodeId, body: Body) {
+        if let Some(link) = self.link_to(to)
+            && self.founded
+        {
+            let mut envelope = self.envelope(to, link, body);
+            envelope.message.epoch = epoch;
             self.outbox.send_now(envelope);
         }
     }
@@ -229,15 +255,15 @@ impl Node {
 
     pub(crate) fn write_state(&mut self) {
         self.hinted = self.chosen;
-        let hard = HardState {
+        let state = Written {
             node: self.id(),
             generation: self.generation,
             promised: self.promised,
             chosen: self.chosen,
-            known: self.known.clone(),
-            founding: self.config.founding.clone(),
+            known: &self.known,
+            founding: &self.founding,
         };
-        self.outbox.write(LogRecord::State(hard.to_bytes()));
+        self.outbox.write(LogRecord::State(state.to_bytes()));
     }
 
     /// Promises a ballot, which is higher than the one before: no lower one gets anything from this
@@ -246,22 +272,35 @@ impl Node {
         debug_assert!(ballot > self.promised, "promises only rise");
         self.tickets.arm(&self.slots, self.promised);
         self.promised = ballot;
-        // Of the new ballot it has accepted nothing. No ABA: what will be accepted in it was not
-        // made durable by writes of the old one.
-        let chosen = self.chosen;
-        self.fast.begin(chosen);
-        self.held = Cover::up_to(chosen);
-        self.durable.clamp(chosen);
-        for note in self.outbox.notes_mut() {
-            if let Note::Held(cover) = note {
-                cover.clamp(chosen);
-            }
+        self.let_go();
+        #[cfg(feature = "planted")]
+        {
+            self.unasked = None;
         }
         if !planted!(self, PromiseNotPersisted) {
             self.write_state();
         }
         self.settled = false;
         self.outbox.note_after(Note::Promised(ballot));
+    }
+
+    /// Of another ballot it has accepted nothing.
+    pub(crate) fn let_go(&mut self) {
+        let chosen = self.chosen;
+        self.fast.begin(chosen);
+        self.held = Cover::up_to(chosen);
+        self.clamp_durable(chosen);
+    }
+
+    /// Takes back that anything behind `end` is durable. No ABA: what will be accepted there was not
+    /// made durable by the writes of what was.
+    pub(crate) fn clamp_durable(&mut self, end: LogIndex) {
+        self.durable.clamp(end);
+        for note in self.outbox.notes_mut() {
+            if let Note::Held(cover) = note {
+                cover.clamp(end);
+            }
+        }
     }
 
     /// Puts votes of the promised ballot, or what is chosen, on disk and in memory.
@@ -305,86 +344,6 @@ impl Node {
             self.durable.add(*first, *last);
         }
         self.due = true;
-    }
-
-    /// Learns that everything up to `index`, all of which it holds, is chosen.
-    pub(crate) fn choose(&mut self, index: LogIndex) {
-        debug_assert!(
-            index <= self.held.through(),
-            "{index} is not held: {:?}",
-            self.held
-        );
-        if index <= self.chosen {
-            return;
-        }
-        self.chosen = index;
-        self.due = true;
-        self.adopt_configs(index);
-        self.settle_fast();
-        if index.since(self.hinted) >= Self::HINT_EVERY {
-            self.write_state();
-        }
-    }
-
-    /// Configurations among what was just chosen come into force.
-    fn adopt_configs(&mut self, through: LogIndex) {
-        while let Some((index, _)) = self.open_configs.first()
-            && *index <= through
-        {
-            let (index, entry) = self.open_configs.remove(0);
-            self.adopt(index, &entry);
-        }
-    }
-
-    /// A snapshot covers those up to `index`.
-    pub(crate) fn open_configs_behind(&mut self, index: LogIndex) {
-        self.open_configs.retain(|(at, _)| *at > index);
-    }
-
-    /// Something else is put in these slots.
-    pub(crate) fn forget_configs(&mut self, first: LogIndex, last: LogIndex) {
-        if !self.open_configs.is_empty() {
-            let within = first..=last;
-            self.open_configs.retain(|(index, _)| !within.contains(index));
-        }
-    }
-
-    /// Notes a configuration that is not known to be chosen.
-    pub(crate) fn note_config(&mut self, index: LogIndex, entry: Entry) {
-        let place = self.open_configs.partition_point(|(at, _)| *at < index);
-        self.open_configs.insert(place, (index, entry));
-    }
-
-    fn adopt(&mut self, index: LogIndex, entry: &Entry) {
-        match synod_core::Decode::decode_all(entry.payload.clone()) {
-            Ok(membership) => {
-                self.history.push(index, membership);
-                self.membership_changed();
-            }
-            Err(error) => {
-                let evidence = format!("the configuration at {index}: {error}");
-                self.fail_stop("configurations in the log are readable", evidence);
-            }
-        }
-    }
-
-    pub(crate) fn membership_changed(&mut self) {
-        let membership = self.history.current();
-        let detail = Detail::Membership {
-            index: self.history.since(),
-            voters: membership.voters().to_vec(),
-            learners: membership.learners().to_vec(),
-        };
-        // A node that was taken out may come back under its id as a new learner with a new disk.
-        let me = self.config.id;
-        let before = self.known.len();
-        self.known
-            .retain(|(node, _)| *node == me || membership.contains(*node));
-        if self.known.len() < before {
-            // Durably: else a restart would remember the old disk and turn the new one away.
-            self.write_state();
-        }
-        self.detail(detail);
     }
 
     /// A leader is there: what was proposed in lower ballots and it has not found may wait for ever.

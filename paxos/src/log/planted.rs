@@ -29,6 +29,11 @@ pub enum Bug {
     ReadUnconfirmed,
     /// A read is answered before the leader knows what earlier ballots have chosen.
     ReadBeforeRecovery,
+    /// A quorum read is answered at what the reader knows to be chosen instead of at the last slot that
+    /// the quorum has voted in.
+    QuorumReadDoesNotWait,
+    /// A quorum read asks one voter less than a majority.
+    QuorumReadFromTooFew,
     /// The leader counts its own votes before they are durable.
     CountUnwritten,
     /// Entries are handed out a second time after a restart.
@@ -43,6 +48,20 @@ pub enum Bug {
     FastVoteAfterClassic,
     /// A learner counts a voter as often as it hears of its vote.
     VoterCountedTwice,
+    /// A leader proposes behind its stop-sign.
+    ProposesBehindStop,
+    /// An acceptor votes behind a stop-sign that it does not know to be chosen.
+    AcceptsUnchosenStop,
+    /// A stop-sign that phase 1 finds ends the configuration, whatever was voted for behind it later.
+    VoidStopCounts,
+    /// The next configuration begins when its stop-sign is accepted.
+    NextOnAccepted,
+    /// Who accepts in a higher ballot than it has promised goes on to take part in lower ones.
+    AcceptKeepsPromise,
+    /// What is chosen is compacted before the state machine has it, and beyond the snapshot.
+    TrimUnapplied,
+    /// A new leader forgets what it knows to be chosen.
+    ChosenGoesBack,
 }
 
 #[cfg(feature = "planted")]
@@ -57,7 +76,7 @@ impl Bug {
     ];
 
     /// All others.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 23] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,
         Self::VoteNotPersisted,
@@ -70,8 +89,17 @@ impl Bug {
         Self::SnapshotDropsVotes,
         Self::ReadUnconfirmed,
         Self::ReadBeforeRecovery,
+        Self::QuorumReadDoesNotWait,
+        Self::QuorumReadFromTooFew,
         Self::CountUnwritten,
         Self::HandOutTwice,
+        Self::ProposesBehindStop,
+        Self::AcceptsUnchosenStop,
+        Self::VoidStopCounts,
+        Self::NextOnAccepted,
+        Self::AcceptKeepsPromise,
+        Self::TrimUnapplied,
+        Self::ChosenGoesBack,
     ];
 }
 
@@ -81,7 +109,10 @@ macro_rules! planted {
         #[cfg(feature = "planted")]
         let planted = $node.config.planted == Some(crate::log::planted::Bug::$bug);
         #[cfg(not(feature = "planted"))]
-        let planted = false;
+        let planted = {
+            let _ = &$node;
+            false
+        };
         planted
     }};
 }

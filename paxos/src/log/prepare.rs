@@ -12,6 +12,7 @@ use super::fetch;
 use super::message::{Body, Page};
 use super::node::Node;
 use super::planted::planted;
+use super::stop;
 use crate::Ballot;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -49,6 +50,8 @@ pub(crate) struct Found {
     pub(crate) through: LogIndex,
     /// The value to propose again in each slot that somebody voted in.
     pub(crate) votes: BTreeMap<LogIndex, (Ballot, Entry)>,
+    /// The last of them is a stop-sign: nothing is proposed behind it.
+    pub(crate) stop: Option<LogIndex>,
 }
 
 impl Candidate {
@@ -274,6 +277,12 @@ impl Candidate {
         self.promises.record(from, false) == Verdict::Lost
     }
 
+    /// Whether `id` is asked, and has not promised.
+    pub(crate) fn awaits(&self, id: NodeId) -> bool {
+        self.place(id)
+            .is_some_and(|place| !self.acceptors[place].promised)
+    }
+
     /// Whether a quorum has promised and all its votes are known: then phase 2 may begin (§2.2, phase 2a;
     /// that it need only meet the quorums of phase 2: Howard et al., *Flexible Paxos*, 2016).
     pub(crate) fn is_done(&self, node: &Node) -> bool {
@@ -310,16 +319,20 @@ impl Candidate {
             Rule::Exact
         };
         let reports = self.found.split_off(&node.chosen.next());
-        let through = reports
-            .last_key_value()
-            .map_or(node.chosen, |(index, _)| *index);
         let picked = reports.into_iter().filter_map(|(index, reports)| {
             let vote = reports.pick(phases, replied, rule)?;
             Some((index, vote))
         });
+        let mut votes = picked.collect();
+        let void_counts = planted!(node, VoidStopCounts);
+        let stop = stop::end_of(&mut votes, node.epoch(), void_counts);
+        let through = votes
+            .last_key_value()
+            .map_or(node.chosen, |(index, _)| *index);
         Found {
             through,
-            votes: picked.collect(),
+            votes,
+            stop,
         }
     }
 }

@@ -26,24 +26,29 @@ pub(crate) struct HardState {
     pub(crate) founding: Membership,
 }
 
-impl HardState {
-    pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(96);
-        self.encode(&mut out);
-        out.freeze()
-    }
+/// A [`HardState`] that is written: a node does so now and then under load, so it borrows what it can.
+pub(crate) struct Written<'a> {
+    pub(crate) node: NodeId,
+    pub(crate) generation: Generation,
+    pub(crate) promised: Ballot,
+    pub(crate) chosen: LogIndex,
+    pub(crate) known: &'a [(NodeId, Generation)],
+    /// Encoded.
+    pub(crate) founding: &'a [u8],
 }
 
 /// Version 1.
-impl Encode for HardState {
-    fn encode(&self, out: &mut BytesMut) {
-        1_u8.encode(out);
-        self.node.encode(out);
-        self.generation.encode(out);
-        self.promised.encode(out);
-        self.chosen.encode(out);
-        self.known.encode(out);
-        self.founding.encode(out);
+impl Written<'_> {
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(64 + 16 * self.known.len() + self.founding.len());
+        1_u8.encode(&mut out);
+        self.node.encode(&mut out);
+        self.generation.encode(&mut out);
+        self.promised.encode(&mut out);
+        self.chosen.encode(&mut out);
+        self.known.encode(&mut out);
+        out.extend_from_slice(self.founding);
+        out.freeze()
     }
 }
 

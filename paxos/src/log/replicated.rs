@@ -9,10 +9,11 @@ use synod_core::{
 };
 
 use super::Detail;
-use super::fast::{Asker, Name};
+use super::fast::Name;
 use super::message::Body;
 use super::multi::{MultiPaxos, Role};
 use super::peer::Peer;
+use super::planted::planted;
 
 impl MultiPaxos {
     fn reject(&self, command: Option<Bytes>, refusal: Refusal) -> Rejected {
@@ -61,19 +62,32 @@ impl MultiPaxos {
         Ok(ticket)
     }
 
+    /// Asks the voters, whoever leads, in whatever role this node is.
+    pub(crate) fn read_by_quorum(&mut self) -> Result<Ticket, Rejected> {
+        if self.node.membership().phases().is_none() {
+            // It has not heard yet who votes.
+            return Err(self.reject(None, Refusal::NoLeader));
+        }
+        let ticket = self.node.tickets.next_read();
+        self.node.handout.begin_read();
+        self.quorum_reads.read(&self.node, ticket);
+        Ok(ticket)
+    }
+
     /// Asks the leader, here or elsewhere, from which index on a read may be answered.
     fn read_linearizable(&mut self) -> Result<Ticket, Rejected> {
-        if self.offers() {
-            let ticket = self.node.tickets.next_read();
-            self.node.handout.begin_read();
-            let asker = Asker::Here(TicketRange::one(ticket));
-            self.node.fast.offers.ask(asker);
-            return Ok(ticket);
+        if self.node.fast.open.is_some() {
+            // What is chosen may be known elsewhere before the leader knows it. A set of voters that
+            // meets every quorum of phase 2 as a quorum of phase 1 meets every fast one, too.
+            return self.read_by_quorum();
         }
         let linked = self
             .node
             .leader
             .is_some_and(|leader| self.node.link_to(leader).is_some());
+        if self.node.config.quorum_reads && !matches!(self.role, Role::Leader(_)) {
+            return self.read_by_quorum();
+        }
         match &mut self.role {
             Role::Leader(leader) => {
                 let ticket = self.node.tickets.next_read();
@@ -167,13 +181,10 @@ impl ReplicatedLog for MultiPaxos {
         }
         let refusal = if node.stopped {
             Refusal::Stopped
-        } else if node.chosen < leader.recovered {
-            // One change at a time, and none before it is known which ones are chosen.
-            Refusal::ChangeUnderWay(leader.recovered)
-        } else if node.chosen < leader.change {
-            Refusal::ChangeUnderWay(leader.change)
+        } else if let Some(index) = leader.changing(node) {
+            Refusal::ChangeUnderWay(index)
         } else {
-            match node.membership().after(&change) {
+            match leader.after(node, &change) {
                 Ok(membership) => {
                     let index = leader.reconfigure(node, &membership);
                     let ticket = node.tickets.next_proposal();
@@ -209,6 +220,7 @@ impl ReplicatedLog for MultiPaxos {
     fn applied(&mut self, now: Instant, through: LogIndex) {
         self.node.see(now);
         self.node.applied(through);
+        self.follow_configuration();
     }
 
     fn describe(&self, applied: LogIndex) -> Option<SnapshotMeta> {
@@ -244,7 +256,11 @@ impl ReplicatedLog for MultiPaxos {
         let through = LogIndex(snapshot.index().0.saturating_sub(retained));
         node.snapshot = Some(snapshot);
         // Nothing leaves the log that the state machine still needs.
-        let through = through.min(node.handout.handed());
+        let through = if planted!(node, TrimUnapplied) {
+            node.chosen
+        } else {
+            through.min(node.handout.handed())
+        };
         let Some(ballot) = node.slots.ballot_at(through) else {
             return;
         };

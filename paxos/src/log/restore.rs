@@ -10,10 +10,12 @@ use synod_core::{
 use super::elect::Election;
 use super::fetch::Server;
 use super::follower::Follower;
+use super::handover::Handover;
 use super::membership::History;
 use super::multi::{MultiPaxos, Role};
 use super::node::Node;
 use super::planted::planted;
+use super::quorum_read::QuorumReads;
 use super::record::HardState;
 use super::slots::Slots;
 use super::{Config, Membership, RestoreError};
@@ -67,11 +69,14 @@ impl MultiPaxos {
             election.begin(&mut node);
         }
         Ok(Self {
+            epoch: node.epoch(),
+            handover: Handover::new(&node),
             node,
-            role: Role::Follower(Follower::new()),
+            role: Role::Follower(Follower::after(None)),
             election,
             forwards: Forwards::default(),
             server: Server::default(),
+            quorum_reads: QuorumReads::default(),
             dirty: true,
         })
     }

@@ -13,6 +13,8 @@ use synod_core::{Entries, Entry, EntryKind, LogIndex, Run};
 
 use crate::Ballot;
 
+mod cut;
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Slots {
     /// The last slot that is gone for good, and the ballot of the vote that was there.

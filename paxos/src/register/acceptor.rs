@@ -6,11 +6,12 @@
 //! into the floor: for others it only gets harder to pass. That takes the place of the ages that §3.1
 //! gives to proposers, see `purge.rs`.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
 use crate::Ballot;
-use crate::register::message::{Accept, Body, Held, Nack, Phase};
+use crate::register::message::{Accept, Body, Held, Nack, Page, Phase};
 use crate::register::node::Node;
 use crate::register::planted::planted;
 use crate::register::record::Record;
@@ -32,7 +33,7 @@ impl Node {
             | Body::Accepted { .. }
             | Body::Refused { .. }
             | Body::Purged { .. }
-            | Body::Keys { .. }
+            | Body::Keys(_)
             | Body::Behind
             | Body::Configuration(_)
             | Body::Stranger { .. } => None,
@@ -91,9 +92,11 @@ impl Node {
         let is_new = !self.store.registers.contains_key(&key);
         let limits = &self.config.limits;
         let grown = (self.bytes + state.weight()).saturating_sub(held);
-        let too_long = state.weight() > limits.value_bytes && key != Key::Configuration;
+        let too_long = state.weight() > limits.value_bytes;
         let too_much = state.weight() > held && grown > limits.bytes;
-        if too_long || too_much || is_new && !self.has_room_for(&key) {
+        // A step always fits: other acceptors may be what helps.
+        let is_data = key != Key::Configuration;
+        if is_data && (too_long || too_much || is_new && !self.has_room_for(&key)) {
             return Some(refused(key, Phase::Two, ballot, Nack::Full));
         }
         let promised = if planted!(self, AcceptKeepsPromise) {
@@ -138,7 +141,13 @@ impl Node {
         let mut keys: Vec<_> = voted.map(|(key, _)| key.clone()).take(PAGE + 1).collect();
         let end = keys.len() <= PAGE;
         keys.truncate(PAGE);
-        Body::Keys { after, keys, end }
+        let floor = self.store.floor;
+        Body::Keys(Box::new(Page {
+            after,
+            keys,
+            end,
+            floor,
+        }))
     }
 
     fn has_room_for(&self, key: &Key) -> bool {

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use synod_core::{Decode, DecodeError, Encode};
 
 use crate::Ballot;
-use crate::register::message::{Accept, Body, Held, Message, Nack, Phase};
+use crate::register::message::{Accept, Body, Held, Message, Nack, Page, Phase};
 use crate::register::record::Record;
 use crate::register::types::{Before, Key, State, Vote};
 
@@ -217,7 +217,9 @@ impl Encode for Body {
             Self::Purge { key, ballot } => put!(out, tag::PURGE, key, ballot),
             Self::Purged { key, ballot } => put!(out, tag::PURGED, key, ballot),
             Self::List { after } => put!(out, tag::LIST, after),
-            Self::Keys { after, keys, end } => put!(out, tag::KEYS, after, keys, end),
+            Self::Keys(page) => {
+                put!(out, tag::KEYS, page.after, page.keys, page.end, page.floor);
+            }
             Self::Behind => put!(out, tag::BEHIND),
             Self::Configuration(configuration) => put!(out, tag::CONFIGURATION, configuration),
             Self::Stranger { known } => put!(out, tag::STRANGER, known),
@@ -262,11 +264,12 @@ impl Decode for Body {
             tag::LIST => Self::List {
                 after: Decode::decode(input)?,
             },
-            tag::KEYS => Self::Keys {
+            tag::KEYS => Self::Keys(Box::new(Page {
                 after: Decode::decode(input)?,
                 keys: Decode::decode(input)?,
                 end: Decode::decode(input)?,
-            },
+                floor: Decode::decode(input)?,
+            })),
             tag::BEHIND => Self::Behind,
             tag::CONFIGURATION => Self::Configuration(Box::new(Decode::decode(input)?)),
             tag::STRANGER => Self::Stranger {

@@ -271,6 +271,21 @@ impl ConfigBuilder {
         };
         Ok(config)
     }
+
+    /// Checks the settings for a model checker: time stands still, and what is asked again, or tried
+    /// again after a conflict, is so at every tick. The time of a change is up when the clock says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] as [`build`](Self::build).
+    pub fn for_exploration(self) -> Result<Config, ConfigError> {
+        let mut config = self.build()?;
+        config.timing.retry = Duration::ZERO;
+        config.timing.backoff_min = Duration::ZERO;
+        config.timing.backoff_max = Duration::ZERO;
+        config.timing.purge_delay = Duration::ZERO;
+        Ok(config)
+    }
 }
 
 impl Config {

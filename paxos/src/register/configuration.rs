@@ -20,6 +20,12 @@
 //! 3. A node that joins starts empty, whatever it once held: [`Member::since`] tells it. So it must
 //!    not be one on which something unsettled rests. (It starts empty because a register may have
 //!    been purged while it was away.)
+//! 4. Of a register that was purged nothing is left but the floors of those who held it (`purge.rs`).
+//!    Every phase-1 quorum has one of them for as long as their quorums are unsettled, by 1 and 2. When
+//!    they are settled, the floors of a phase-1 quorum become that of the configuration
+//!    ([`Configuration::floor`]), which all its acceptors take on. Otherwise, once the last of them is
+//!    replaced, a register would be made anew with a version below that of its last life, and a
+//!    fencing number would go back.
 //!
 //! The paper takes the steps proposer by proposer, so that old and new quorums are in use at the same
 //! time, and needs them to meet in both directions. With epochs one direction suffices.
@@ -30,6 +36,8 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use synod_core::{Decode, DecodeError, Encode, NodeId};
 use synod_quorum::{PaxosPhases, Quorum, QuorumError, SystemError};
+
+use crate::Ballot;
 
 /// An acceptor of a configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -49,6 +57,7 @@ pub struct Configuration {
     phases: PaxosPhases,
     members: Vec<Member>,
     unsettled: Vec<Quorum>,
+    floor: Ballot,
 }
 
 /// How a configuration changes.
@@ -109,6 +118,7 @@ impl Configuration {
             phases,
             members,
             unsettled: Vec::new(),
+            floor: Ballot::START,
         }
     }
 
@@ -150,6 +160,17 @@ impl Configuration {
     #[must_use]
     pub fn unsettled(&self) -> &[Quorum] {
         &self.unsettled
+    }
+
+    /// What each of its acceptors promises for every register that is not there: no register that was
+    /// purged before it was last settled is made anew with an older version.
+    #[must_use]
+    pub const fn floor(&self) -> Ballot {
+        self.floor
+    }
+
+    pub(crate) fn raise_floor(&mut self, floor: Ballot) {
+        self.floor = self.floor.max(floor);
     }
 
     /// The configuration after a step. [`Step::Settle`] is taken here without its work: a node
@@ -206,6 +227,7 @@ impl Configuration {
             phases: phases.clone(),
             members,
             unsettled,
+            floor: self.floor,
         })
     }
 
@@ -249,6 +271,7 @@ impl Encode for Configuration {
         members.encode(out);
         synod_core::codec::encode_len(self.unsettled.len(), out);
         self.unsettled.iter().for_each(|quorum| put(quorum, out));
+        self.floor.encode(out);
     }
 }
 
@@ -289,6 +312,7 @@ impl Decode for Configuration {
             phases,
             members: members.into_iter().map(member).collect(),
             unsettled,
+            floor: Ballot::decode(input)?,
         })
     }
 }

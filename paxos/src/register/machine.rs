@@ -20,7 +20,7 @@ use crate::register::purge::Purges;
 use crate::register::record::{Record, Restored};
 use crate::register::rescan::Rescan;
 use crate::register::types::State;
-use crate::register::{Config, Configuration, Key, RestoreError};
+use crate::register::{Config, Configuration, Key, Refusal, RestoreError};
 
 mod command;
 
@@ -149,7 +149,8 @@ impl CasPaxos {
             .outbox
             .event_after(Event::Configured(configuration.clone()));
         if let Some(rescan) = self.rescan.take() {
-            rescan.abort(&mut self.node);
+            let epoch = self.node.epoch().unwrap_or_default();
+            rescan.end(&mut self.node, Refusal::Overtaken { epoch });
         }
         self.purges.reconfigure(&self.node);
         self.proposer.reconfigure(&mut self.node);
@@ -205,7 +206,7 @@ impl CasPaxos {
             | Body::Purge { .. }
             | Body::Purged { .. }
             | Body::List { .. }
-            | Body::Keys { .. } => {}
+            | Body::Keys(_) => {}
         }
         if self.is_of_this_epoch(from, epoch) {
             self.on_body(from, body);
@@ -247,9 +248,9 @@ impl CasPaxos {
                     .on_refused(node, from, (key, phase, ballot), why);
             }
             Body::Purged { key, ballot } => self.purges.on_purged(node, from, &key, ballot),
-            Body::Keys { after, keys, end } => {
+            Body::Keys(page) => {
                 if let Some(rescan) = &mut self.rescan {
-                    rescan.on_keys(node, &mut self.proposer, from, (after, keys, end));
+                    rescan.on_keys(node, &mut self.proposer, from, *page);
                 }
             }
             Body::Behind | Body::Configuration(_) | Body::Stranger { .. } => {}
@@ -307,7 +308,13 @@ impl CasPaxos {
             } else if let Some(note) = self.node.outbox.next_note() {
                 match note {
                     Note::Reserved(through) => self.node.reserved(through),
-                    Note::Answer(answer) => self.on_body(self.node.id(), answer),
+                    // Not of an earlier epoch: a list from before it knows nothing of what was
+                    // chosen there since (`tests/register/steps.rs`,
+                    // `a_list_of_an_earlier_epoch_settles_nothing`).
+                    Note::Answer { epoch, body } if self.node.epoch() == Some(epoch) => {
+                        self.on_body(self.node.id(), body);
+                    }
+                    Note::Answer { .. } => {}
                 }
             } else {
                 return;
@@ -326,6 +333,11 @@ impl CasPaxos {
             Finished::Rewritten(key) => {
                 if let Some(rescan) = &mut self.rescan {
                     rescan.rewritten(node, &mut self.proposer, &key);
+                }
+            }
+            Finished::NotRewritten(key) => {
+                if let Some(rescan) = self.rescan.take_if(|rescan| rescan.awaits(&key)) {
+                    rescan.end(node, Refusal::Full);
                 }
             }
             Finished::Configured(state) => self.on_configured(&state),

@@ -86,14 +86,7 @@ pub enum Body {
         after: Option<Key>,
     },
     /// These.
-    Keys {
-        /// What was asked.
-        after: Option<Key>,
-        /// Ascending.
-        keys: Vec<Key>,
-        /// Whether there are no more.
-        end: bool,
-    },
+    Keys(Box<Page>),
     /// Which configuration is yours?
     Behind,
     /// This one, and it was chosen.
@@ -117,6 +110,20 @@ pub struct Accept {
     pub state: State,
     /// A prepare of the sender that rides on it (§2.2.1): who accepts promises this.
     pub next: Ballot,
+}
+
+/// Some of the registers of which an acceptor holds something.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Page {
+    /// What was asked.
+    pub after: Option<Key>,
+    /// Ascending.
+    pub keys: Vec<Key>,
+    /// Whether there are no more.
+    pub end: bool,
+    /// What it has promised for every register that is not there.
+    pub floor: Ballot,
 }
 
 /// What an acceptor holds of a register.
@@ -185,13 +192,15 @@ impl Message {
                 }
                 Body::Accepted { ballot, .. } | Body::Purged { ballot, .. } => sane(ballot),
                 Body::Purge { key, ballot } => *key != Key::Configuration && sane(ballot),
-                Body::Keys { after, keys, .. } => {
-                    keys.windows(2).all(|pair| pair[0] < pair[1])
-                        && keys
-                            .first()
-                            .is_none_or(|first| Some(first) > after.as_ref())
+                Body::Keys(page) => {
+                    let first = page.keys.first();
+                    page.keys.windows(2).all(|pair| pair[0] < pair[1])
+                        && first.is_none_or(|first| Some(first) > page.after.as_ref())
+                        && sane(&page.floor)
                 }
-                Body::Configuration(configuration) => configuration.epoch() <= LAST_EPOCH,
+                Body::Configuration(configuration) => {
+                    configuration.epoch() <= LAST_EPOCH && sane(&configuration.floor())
+                }
                 Body::List { .. } | Body::Behind | Body::Stranger { .. } => true,
             }
     }

@@ -57,6 +57,6 @@ pub use configuration::{Configuration, Member, Step, StepError};
 pub use error::{ConfigError, RestoreError};
 pub use event::{Command, Event, Refusal, Rejected, Rejection};
 pub use machine::CasPaxos;
-pub use message::{Accept, Body, Held, Message, Nack, Phase};
+pub use message::{Accept, Body, Held, Message, Nack, Page, Phase};
 pub use record::{Record, Register, Restored, Slot};
 pub use types::{Before, Change, Condition, Decision, Key, State, Version, Versioned, Vote};

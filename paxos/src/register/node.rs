@@ -20,8 +20,14 @@ const ROUNDS: u64 = 1024;
 pub(crate) enum Note {
     /// Rounds up to this may be used.
     Reserved(u64),
-    /// Its own acceptor answers its own proposer.
-    Answer(Body),
+    /// Its own acceptor answers its own proposer, as any other under a configuration: the answer
+    /// may have waited for the disk until the next one.
+    Answer {
+        /// Of which epoch.
+        epoch: u64,
+        /// The answer.
+        body: Body,
+    },
 }
 
 /// The parts of a node that acceptor and proposer share.
@@ -180,9 +186,12 @@ impl Node {
         ballot
     }
 
-    /// A peer knows of this round: the next ballot shall not conflict with it.
+    /// A peer knows of this round: the next ballot shall not conflict with it. Unless nobody can have
+    /// got there: past it would lie the end of the rounds, and a disk that cannot be read.
     pub(crate) fn fast_forward(&mut self, ballot: Ballot) {
-        self.round = self.round.max(ballot.round);
+        if ballot.round <= Ballot::LAST_ROUND / 2 {
+            self.round = self.round.max(ballot.round);
+        }
     }
 
     pub(crate) fn reserved(&mut self, through: u64) {

@@ -59,6 +59,8 @@ pub(crate) enum Finished {
     NotBuried { key: Key, again: bool },
     /// The content is chosen under the quorums in force.
     Rewritten(Key),
+    /// It cannot be: acceptors have no room for it.
+    NotRewritten(Key),
     /// This is chosen in the register of the configuration.
     Configured(State),
     /// A step of this ticket was taken.
@@ -461,7 +463,7 @@ pub(crate) fn ask_acceptor(node: &mut Node, to: NodeId, body: Body) {
             | Body::Accepted { .. }
             | Body::Refused { .. }
             | Body::Purged { .. }
-            | Body::Keys { .. }
+            | Body::Keys(_)
             | Body::Behind
             | Body::Configuration(_)
             | Body::Stranger { .. } => u64::MAX,
@@ -469,7 +471,7 @@ pub(crate) fn ask_acceptor(node: &mut Node, to: NodeId, body: Body) {
         return node.propose(to, round, body);
     }
     let epoch = node.epoch().unwrap_or_default();
-    if let Some(answer) = node.answer(body, epoch) {
-        node.outbox.note_after(Note::Answer(answer));
+    if let Some(body) = node.answer(body, epoch) {
+        node.outbox.note_after(Note::Answer { epoch, body });
     }
 }

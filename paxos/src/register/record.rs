@@ -183,6 +183,7 @@ impl Restored {
             self.floor = self.floor.max(self.highest());
             self.registers.clear();
         }
+        self.floor = self.floor.max(configuration.floor());
         self.configuration = Some(configuration);
     }
 

@@ -5,7 +5,8 @@
 //! once more unless a phase-2 quorum holds it by a vote of this epoch already. Everything chosen
 //! in earlier epochs is named by one of them: a phase-1 quorum of this epoch meets all quorums of
 //! phase 2 on which such a thing rests, and since these nodes went to this epoch only newer
-//! states have taken its place. A register that appears later was chosen in this epoch.
+//! states have taken its place. A register that appears later was chosen in this epoch. For registers
+//! that were purged, the floors of the same acceptors go into the next configuration.
 //!
 //! Memory is bounded by a page. After a crash the rescan starts at the beginning again, and finds
 //! what it has done: that takes phase 1 only.
@@ -16,8 +17,9 @@ use alloc::vec::Vec;
 use synod_core::{Instant, NodeId, Ticket};
 use synod_quorum::{Tally, Verdict};
 
+use crate::Ballot;
 use crate::register::job::{Job, Purpose};
-use crate::register::message::Body;
+use crate::register::message::{Body, Page};
 use crate::register::node::Node;
 use crate::register::planted::planted;
 use crate::register::proposer::{Proposer, ask_acceptor};
@@ -33,6 +35,8 @@ pub(crate) struct Rescan {
     /// When to ask again.
     due: Instant,
     done: u64,
+    /// The highest floor of an acceptor that has answered.
+    floor: Ballot,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -61,6 +65,7 @@ impl Rescan {
             stage: Stage::Close,
             due: Instant::NEVER,
             done: 0,
+            floor: Ballot::START,
         };
         if planted!(node, SettleWithoutRescan) {
             rescan.close(node, proposer);
@@ -101,8 +106,14 @@ impl Rescan {
         node: &mut Node,
         proposer: &mut Proposer,
         from: NodeId,
-        (after, listed, end): (Option<Key>, Vec<Key>, bool),
+        page: Page,
     ) {
+        let Page {
+            after,
+            keys: listed,
+            end,
+            floor,
+        } = page;
         let Stage::List { tally, keys, bound } = &mut self.stage else {
             return;
         };
@@ -121,6 +132,7 @@ impl Rescan {
             };
         }
         keys.extend(listed);
+        self.floor = self.floor.max(floor);
         if tally.record(from, true) == Verdict::Won {
             let (mut pending, bound) = (core::mem::take(keys), bound.take());
             if let Some(bound) = &bound {
@@ -182,9 +194,10 @@ impl Rescan {
         self.stage = Stage::Close;
         self.due = Instant::NEVER;
         let next = node.configuration().map(|it| it.step(&Step::Settle));
-        let Some(Ok(next)) = next else {
+        let Some(Ok(mut next)) = next else {
             return;
         };
+        next.raise_floor(self.floor);
         let purpose = Purpose::Configure {
             ticket: self.ticket,
             next: alloc::boxed::Box::new(next),
@@ -208,14 +221,17 @@ impl Rescan {
         matches!(self.stage, Stage::Close)
     }
 
-    /// Another configuration is in force, so there is something else to settle.
-    pub(crate) fn abort(self, node: &mut Node) {
+    /// Whether this register is to be settled yet.
+    pub(crate) fn awaits(&self, key: &Key) -> bool {
+        matches!(&self.stage, Stage::Rewrite { pending, .. } if pending.contains(key))
+    }
+
+    /// It comes to nothing: another configuration is in force, so there is something else to settle,
+    /// or acceptors have no room.
+    pub(crate) fn end(self, node: &mut Node, why: Refusal) {
         if !self.is_closing() {
-            let epoch = node.epoch().unwrap_or_default();
-            node.tell(Event::Refused {
-                ticket: self.ticket,
-                why: Refusal::Overtaken { epoch },
-            });
+            let ticket = self.ticket;
+            node.tell(Event::Refused { ticket, why });
         }
     }
 }

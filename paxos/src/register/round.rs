@@ -197,9 +197,11 @@ impl Round {
         if let Stage::Accept(proposal) = &self.stage {
             self.job.full |= proposal.full;
             let tally = &proposal.tally;
-            let is_refused_by_all = tally.no() == tally.quorum().all();
             // Proposing once more what is there takes no effect, and neither does what everybody has
-            // refused: they have promised more than this ballot.
+            // refused because they have promised more. Who has no room has promised nothing: a
+            // second copy of the same proposal may find some (`tests/register/limits.rs`,
+            // `what_was_refused_for_want_of_room_does_not_happen_later`).
+            let is_refused_by_all = tally.no() == tally.quorum().all() && !proposal.full;
             if proposal.state.version == self.ballot && !is_refused_by_all {
                 let value = proposal.state.value.clone();
                 self.job.doubt(self.ballot, value);

@@ -80,14 +80,23 @@ pub enum Body {
     },
 }
 
+/// Whether there are rounds enough for a ballot, and for those in which its collisions are recovered
+/// if it is fast: a vote in it promises them, and a disk with a promise beyond the last round could not
+/// be read any more.
+pub(crate) const fn may_open(ballot: Ballot) -> bool {
+    let behind = if ballot.is_fast() { 3 } else { 0 };
+    ballot.round <= Ballot::LAST_ROUND - behind
+}
+
 impl Message {
     /// Whether this can be a message of Paxos at all: no round is beyond what can be reached, votes
     /// lie below the promises that report them, and only fast ballots are open to any value.
     pub(crate) fn is_plausible(&self) -> bool {
         let within = |ballot: Ballot| ballot > Ballot::START && ballot.round <= Ballot::LAST_ROUND;
+        let opens = |ballot: Ballot| ballot > Ballot::START && may_open(ballot);
         match &self.body {
-            Body::Prepare { ballot } | Body::Accept { ballot, .. } => within(*ballot),
-            Body::Any { ballot } => within(*ballot) && ballot.is_fast(),
+            Body::Prepare { ballot } | Body::Accept { ballot, .. } => opens(*ballot),
+            Body::Any { ballot } => opens(*ballot) && ballot.is_fast(),
             Body::Promise { ballot, vote } => {
                 let vote = vote.as_ref().map(|vote| vote.ballot);
                 within(*ballot) && vote.is_none_or(|vote| within(vote) && vote < *ballot)

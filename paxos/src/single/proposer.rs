@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use synod_core::{Instant, NodeId, Ticket, Wake, mix};
 
+use super::message::may_open;
 use super::node::Node;
 use super::planted::planted;
 use super::record::Saved;
@@ -240,7 +241,7 @@ impl Proposer {
 
     /// Phase 1a.
     fn open(&mut self, node: &mut Node, ballot: Ballot, promises: BTreeMap<NodeId, Option<Vote>>) {
-        if ballot.round > Ballot::LAST_ROUND {
+        if !may_open(ballot) {
             // There is no ballot left, and nobody would take it for one.
             return self.become_idle();
         }

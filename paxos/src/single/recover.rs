@@ -16,8 +16,10 @@ pub enum Pick {
     Free,
     /// This value may have been chosen: it and no other.
     Bound(Value),
-    /// Acceptors have voted in a fast ballot and no value can have been chosen: any value. This is
-    /// the one with the most votes.
+    /// Acceptors have voted in a fast ballot and no value can have been chosen in it. This is the
+    /// one with the most votes, and is to be proposed: where several were voted for, no earlier ballot
+    /// has chosen any and every value would do, but where it is the only one, an earlier ballot may
+    /// have chosen it (*Fast Paxos*, §2.2: "if *V* contains a single element").
     Open(Value),
 }
 
@@ -53,7 +55,8 @@ impl Config {
             return Pick::Bound(value);
         }
         let backers = |id: ValueId| votes.iter().filter(|vote| vote.value.id == id).count();
-        // Of equals the first by name, so that all who hear the same choose the same.
+        // One that was voted for, never another: a single one may be bound by what lies below. Of
+        // equals the first by name, so that all who hear the same choose the same.
         let best = votes
             .iter()
             .map(|vote| &vote.value)

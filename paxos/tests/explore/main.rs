@@ -1,9 +1,9 @@
-//! Exhaustive exploration of the real machine: all states that a small decree can reach within
-//! bounds, breadth-first.
+//! Exhaustive exploration of the real machines: all states that a small cluster can reach within
+//! bounds, breadth-first. `single` is one decree, `log` is Multi-Paxos, `register` is CASPaxos.
 //!
 //! `cargo test -p synod-paxos --test explore -- --nocapture` prints how far it came.
 //!
-//! What can happen: a message is delivered, a proposer is asked to propose, a timer fires, a node
+//! What can happen: a message is delivered, a node is asked for something, a timer fires, a node
 //! crashes, before or within the handling of a message, with any prefix kept of what it was writing.
 //! Messages that were ever sent make a set, and none is ever taken out of it: so each is delivered in
 //! any order, never, or again and again, across restarts too, which is more than a network does.
@@ -17,10 +17,8 @@
 )]
 #![allow(clippy::cast_possible_truncation, reason = "everything is small here")]
 
-mod clean;
-mod judge;
-mod member;
-mod planted;
+mod log;
+mod model;
 mod search;
-mod setups;
+mod single;
 mod world;

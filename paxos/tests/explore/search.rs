@@ -1,4 +1,4 @@
-//! Breadth-first search over the states of a decree.
+//! Breadth-first search over the states of a cluster.
 //!
 //! A state that was seen is remembered by a fingerprint of 128 bits: at a hundred million states two
 //! share one with a probability of 10⁻²³. Then the later one would not be looked at; nothing false
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use synod_core::mix;
 
-use crate::judge::Breach;
+use crate::model::{Breach, Input, Model};
 use crate::world::{Action, State, World};
 
 /// What a search has seen.
@@ -24,7 +24,7 @@ pub(crate) struct Report {
     pub(crate) took: Duration,
     /// What was broken, and the shortest way there.
     pub(crate) failure: Option<(Breach, Vec<String>)>,
-    /// States in which a node had learned a value.
+    /// States in which a node had learned something.
     pub(crate) learned: usize,
     pub(crate) sizes: (usize, usize, usize),
 }
@@ -55,10 +55,9 @@ pub(crate) fn limit(default: usize) -> usize {
 }
 
 fn fingerprint(state: &State) -> u128 {
-    let small = [u64::from(state.proposed), u64::from(state.crashes)];
-    let numbers = state.members.iter().chain(&state.net);
+    let numbers = state.members.iter().chain(&state.net).chain([&state.past]);
     let (mut high, mut low) = (1, 2);
-    for number in numbers.map(|n| u64::from(*n)).chain(small) {
+    for number in numbers.map(|n| u64::from(*n)) {
         high = mix(high, number);
         low = mix(low ^ 0x5bd1_e995_7b93_b1e3, number.rotate_left(32));
     }
@@ -66,15 +65,15 @@ fn fingerprint(state: &State) -> u128 {
 }
 
 /// Searches from the beginning until so many distinct states are seen.
-pub(crate) fn search(world: &mut World, limit: usize) -> Report {
+pub(crate) fn search<M: Model>(world: &mut World<M>, limit: usize) -> Report {
     let start = world.birth();
     search_from(world, start, limit)
 }
 
-pub(crate) fn search_from(world: &mut World, start: State, limit: usize) -> Report {
+fn search_from<M: Model>(world: &mut World<M>, start: State, limit: usize) -> Report {
     let began = Instant::now();
     let mut seen: HashSet<u128> = HashSet::from([fingerprint(&start)]);
-    let mut ways: Vec<(u32, Option<Action>)> = vec![(0, None)];
+    let mut ways: Ways<M> = vec![(0, None)];
     let mut level = vec![(0_u32, start.clone())];
     let mut report = Report {
         reached: 1,
@@ -105,9 +104,8 @@ pub(crate) fn search_from(world: &mut World, start: State, limit: usize) -> Repo
                 if !seen.insert(fingerprint(&next)) {
                     continue;
                 }
-                let learned = |id: &u32| world.members[*id as usize].decree.chosen().is_some();
-                let members = next.members.iter().take(world.ids.len());
-                report.learned += usize::from(members.clone().any(learned));
+                let learned = |member| world.model.has_learned(member);
+                report.learned += usize::from(world.scene(&next).all().any(learned));
                 let id = ways.len() as u32;
                 ways.push((*place, Some(action)));
                 next_level.push((id, next));
@@ -129,8 +127,11 @@ pub(crate) fn search_from(world: &mut World, start: State, limit: usize) -> Repo
     report
 }
 
+/// How each state was reached: from which one, and by which step.
+type Ways<M> = Vec<(u32, Option<Action<<M as Model>::Deed>>)>;
+
 /// The steps from the start to a state.
-fn way(ways: &[(u32, Option<Action>)], mut place: u32) -> Vec<Action> {
+fn way<D: Copy>(ways: &[(u32, Option<Action<D>>)], mut place: u32) -> Vec<Action<D>> {
     let mut steps = Vec::new();
     while let (before, Some(action)) = ways[place as usize] {
         steps.push(action);
@@ -141,7 +142,7 @@ fn way(ways: &[(u32, Option<Action>)], mut place: u32) -> Vec<Action> {
 }
 
 /// The steps as a story.
-fn tell(world: &mut World, start: &State, steps: &[Action]) -> Vec<String> {
+fn tell<M: Model>(world: &mut World<M>, start: &State, steps: &[Action<M::Deed>]) -> Vec<String> {
     let mut state = start.clone();
     let mut lines = Vec::new();
     for (number, action) in steps.iter().enumerate() {
@@ -154,25 +155,24 @@ fn tell(world: &mut World, start: &State, steps: &[Action]) -> Vec<String> {
     lines
 }
 
-fn name(world: &World, action: Action) -> String {
-    let id = |node: u8| world.ids[usize::from(node)];
-    let what = |message: u32| {
-        let envelope = &world.messages[message as usize];
-        format!("from {} {:?}", envelope.from, envelope.message.body)
+fn name<M: Model>(world: &World<M>, action: Action<M::Deed>) -> String {
+    let id = world.ids[usize::from(action.node())];
+    let what = |input| match input {
+        Input::Message(message) => {
+            let envelope = &world.messages[message as usize];
+            let message = world.model.tell_message(&envelope.message);
+            format!("{id} gets from {} {message}", envelope.from)
+        }
+        Input::Deed(deed) => format!("{id} {}", world.model.tell_deed(deed)),
     };
     match action {
-        Action::Deliver { node, message } => format!("{} gets {}", id(node), what(message)),
-        Action::Propose { node, value } => format!("{} is asked to propose {value}", id(node)),
-        Action::Tick { node } => format!("{}'s timers fire", id(node)),
-        Action::Torn {
-            node,
-            message,
-            kept,
-        } => format!(
-            "{} gets {}, crashes with {kept} records kept, and starts",
-            id(node),
-            what(message)
-        ),
-        Action::Crash { node } => format!("{} crashes and starts", id(node)),
+        Action::Do { input, .. } => what(input),
+        Action::Torn { input, kept, .. } => {
+            format!(
+                "{}, crashes with {kept} records kept, and starts",
+                what(input)
+            )
+        }
+        Action::Crash { kept, .. } => format!("{id} crashes with {kept} records kept, and starts"),
     }
 }

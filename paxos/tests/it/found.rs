@@ -135,6 +135,7 @@ impl Rig {
         let message = Message {
             generation: Generation(from),
             ballot,
+            epoch: synod_paxos::log::Epoch(0),
             body,
         };
         let (from, to, link) = (n(from), n(1), LinkId(1));

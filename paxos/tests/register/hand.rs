@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use synod_core::{Envelope, Generation, Instant, Link, LinkId, Machine, NodeId, Output, Ticket};
+use synod_core::{
+    Envelope, Generation, Instant, Link, LinkId, Machine, NodeId, Output, Ticket, WriteId,
+};
 use synod_paxos::Ballot;
 use synod_paxos::register::{
-    Body, CasPaxos, Change, Command, Condition, Config, ConfigBuilder, Event, Message, Rejected,
-    Restored, Versioned,
+    Body, CasPaxos, Change, Command, Condition, Config, ConfigBuilder, Event, Message, Record,
+    Rejected, Restored, Versioned,
 };
 
 /// Nodes whose disks work at once, unless they are held.
@@ -23,6 +25,8 @@ pub(crate) struct Hand {
     pub(crate) written: usize,
     /// Nodes whose writes do not end.
     pub(crate) held: Vec<u64>,
+    /// The writes of these, which were handed out and have not ended.
+    begun: BTreeMap<u64, (WriteId, Vec<Record>)>,
     pub(crate) sent: usize,
 }
 
@@ -46,6 +50,7 @@ impl Hand {
             events: Vec::new(),
             written: 0,
             held: Vec::new(),
+            begun: BTreeMap::new(),
             sent: 0,
         };
         for &id in ids {
@@ -83,7 +88,8 @@ impl Hand {
                 }
                 Output::Persist(write, batch) => {
                     if self.held.contains(&id) {
-                        break;
+                        self.begun.insert(id, (write, batch.into_iter().collect()));
+                        continue;
                     }
                     self.written += batch.len();
                     let disk = self.disks.get_mut(&id).unwrap();
@@ -95,6 +101,18 @@ impl Hand {
             }
         }
         node.check();
+    }
+
+    /// The disk of a node that was held does its work.
+    pub(crate) fn release(&mut self, id: u64) {
+        self.held.retain(|held| *held != id);
+        if let Some((write, batch)) = self.begun.remove(&id) {
+            self.written += batch.len();
+            let disk = self.disks.get_mut(&id).unwrap();
+            batch.into_iter().for_each(|record| disk.apply(record));
+            self.nodes.get_mut(&id).unwrap().persisted(self.now, write);
+        }
+        self.drain(id);
     }
 
     pub(crate) fn call(&mut self, id: u64, command: Command) -> Result<Option<Ticket>, Rejected> {

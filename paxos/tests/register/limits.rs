@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use std::time::Duration;
-use synod_core::{Machine, NodeId};
+use synod_core::{Decode, Encode, Machine, NodeId};
+use synod_paxos::Ballot;
 use synod_paxos::register::{
-    CasPaxos, Change, Command, Condition, Config, ConfigError, Event, Refusal, Rejection,
-    RestoreError, Restored,
+    Body, CasPaxos, Change, Command, Condition, Config, ConfigError, Event, Key, Nack, Phase,
+    Record, Refusal, Rejection, RestoreError, Restored,
 };
 
 use crate::hand::{Hand, config, write};
@@ -107,8 +108,8 @@ fn a_longer_value_that_does_not_fit_is_refused_and_the_old_one_stays() {
 fn promises_for_nothing_are_folded() {
     let mut hand = Hand::with(ABC, |id| config(id, ABC).max_promises(4));
     for (place, name) in ["a", "b", "c", "d", "e", "f"].into_iter().enumerate() {
-        let body = synod_paxos::register::Body::Prepare {
-            key: synod_paxos::register::Key::Data(name.into()),
+        let body = Body::Prepare {
+            key: Key::Data(name.into()),
             ballot: crate::hand::ballot(2 + 2 * place as u64, 2),
             asked: 0,
         };
@@ -144,7 +145,7 @@ fn strangers_beyond_the_limit_are_not_listened_to() {
     let now = hand.now;
     let link = synod_core::Link::Up(synod_core::LinkId(1));
     hand.nodes.get_mut(&1).unwrap().link(now, NodeId(9), link);
-    let body = synod_paxos::register::Body::List { after: None };
+    let body = Body::List { after: None };
     assert!(hand.forge(9, 1, body).is_empty());
 }
 
@@ -185,4 +186,97 @@ fn a_storage_that_cannot_be_this_nodes_is_refused() {
     assert_eq!(start(1, headless), RestoreError::IdentityMissing);
     let cut = Restored { rounds: 0, ..disk };
     assert!(matches!(start(1, cut), RestoreError::RoundsMissing { .. }));
+}
+
+/// A proposal for which nobody has room is not dead: a copy of it can find room later. So nothing is
+/// told of it before something above it is chosen.
+#[test]
+fn what_was_refused_for_want_of_room_does_not_happen_later() {
+    let limits = |id| config(id, ABC).max_value_bytes(12).max_bytes(12);
+    // The fourth only proposes.
+    let mut hand = Hand::with(&[1, 2, 3, 4], limits);
+    hand.write(4, "k", "s");
+    hand.settle();
+    hand.write(2, "x", "1234567");
+    hand.settle();
+    // The answers are late, so it is sent twice. The first copies find no room.
+    let ticket = hand.write(4, "k", "longer");
+    hand.later(100);
+    let last = hand.mail.iter().rposition(|it| it.to.0 == 3).unwrap();
+    let copy = hand.mail.remove(last);
+    hand.settle();
+    // The second does.
+    hand.write(2, "x", "1");
+    for _ in 0..4 {
+        hand.deliver(|it| it.from.0 != 4 && it.to.0 != 4);
+    }
+    hand.step(copy);
+    hand.mail.clear();
+    for _ in 0..100 {
+        hand.settle_among(&[1, 2, 4]);
+        hand.later(20);
+    }
+    assert_eq!(
+        hand.outcome(4, ticket),
+        Some(&Event::Refused {
+            ticket,
+            why: Refusal::Full
+        })
+    );
+    let read = hand.read(2, "k");
+    for _ in 0..20 {
+        hand.settle_among(&[2, 3]);
+        hand.later(20);
+    }
+    assert_eq!(hand.value(2, read).as_deref(), Some("s"));
+}
+
+/// A peer that names a ballot which nobody can have reached does not drive this node to the end of the
+/// rounds, where it could not read its own disk any more.
+#[test]
+fn a_ballot_out_of_this_world_is_not_gone_past() {
+    let mut hand = Hand::new(ABC);
+    hand.write(1, "k", "a");
+    hand.settle();
+    for round in [
+        Ballot::LAST_ROUND,
+        Ballot::LAST_ROUND - 2,
+        Ballot::LAST_ROUND - 2000,
+    ] {
+        let promised = crate::hand::ballot(round, 2);
+        let body = Body::Refused {
+            key: Key::Data("k".into()),
+            phase: Phase::One,
+            ballot: crate::hand::ballot(2, 1),
+            why: Nack::Promised(promised),
+        };
+        hand.forge(2, 1, body);
+        let ticket = hand.write(1, "k", "b");
+        hand.pass(500);
+        assert_eq!(hand.value(1, ticket).as_deref(), Some("b"));
+    }
+    for record in hand.disks[&1].records() {
+        assert_eq!(Record::decode_all(record.to_bytes()), Ok(record));
+    }
+    hand.start(1, config(1, ABC));
+}
+
+/// The configuration has room in any case: more acceptors or other ones may be what helps.
+#[test]
+fn full_acceptors_take_a_step() {
+    let mut hand = Hand::with(&[1, 2, 3, 4], |id| {
+        let founders = if id <= 3 { ABC } else { &[] };
+        config(id, founders).max_value_bytes(8).max_bytes(8)
+    });
+    hand.write(1, "k", "1234567");
+    hand.settle();
+    let phases = synod_quorum::PaxosPhases::majority([1, 2, 3, 4].map(NodeId)).unwrap();
+    let step = synod_paxos::register::Step::Phases(phases);
+    let ticket = hand.call(1, Command::Configure(step)).unwrap().unwrap();
+    hand.pass(3000);
+    let outcome = hand.outcome(1, ticket);
+    assert!(
+        matches!(outcome, Some(Event::Stepped { .. })),
+        "{outcome:?}"
+    );
 }

@@ -4,10 +4,10 @@ use synod_core::NodeId;
 use synod_paxos::register::Change;
 use synod_paxos::register::planted::Bug;
 use synod_paxos::register::{
-    Accept, Before, Body, Command, Condition, Configuration, Event, Key, Rejection, State, Step,
-    StepError,
+    Accept, Before, Body, Command, Condition, Configuration, Event, Key, Refusal, Rejection, State,
+    Step, StepError,
 };
-use synod_quorum::PaxosPhases;
+use synod_quorum::{PaxosPhases, Quorum};
 
 use crate::hand::{Hand, ballot, config};
 
@@ -338,4 +338,143 @@ fn a_state_that_cannot_be_is_dropped() {
         assert!(hand.forge(2, 1, accept(at, next)).is_empty());
     }
     assert_eq!(hand.nodes[&1].dropped() - before, 4);
+}
+
+/// A version is a fencing number: it grows over deletion, purge, and the replacement of every acceptor
+/// that remembers how far it had got.
+#[test]
+fn versions_grow_although_nobody_is_left_who_held_the_last() {
+    let mut hand = cluster();
+    for _ in 0..50 {
+        hand.write(1, "k", "old");
+        hand.settle();
+    }
+    let when = Condition::Always;
+    let deleted = hand.change(1, "k", Change::Delete { when });
+    hand.pass(3000);
+    assert!(
+        hand.events
+            .iter()
+            .any(|(_, event)| matches!(event, Event::Purged { .. }))
+    );
+    let version = |hand: &Hand, id, ticket| match hand.outcome(id, ticket) {
+        Some(Event::Done { made, .. }) => made.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let last = version(&hand, 1, deleted);
+    walk(&mut hand, 1, &[4, 5]);
+    let written = hand.write(5, "k", "new");
+    hand.pass(1000);
+    let new = version(&hand, 5, written);
+    assert!(new > last, "{new} is made after {last}");
+}
+
+/// What its own acceptor listed for a rescan of an earlier epoch waits for a slow disk, and in between
+/// the acceptor votes for a register that is new. The list is no answer to the rescan of the next epoch:
+/// the register would be forgotten with the quorum that chose it.
+#[test]
+fn a_list_of_an_earlier_epoch_settles_nothing() {
+    let ids = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect::<Vec<_>>();
+    let all = Quorum::count(3, ids(&[1, 2, 3])).unwrap();
+    let one = Quorum::count(1, ids(&[1, 2, 3])).unwrap();
+    let founders = PaxosPhases::new(&one, &all).unwrap();
+    let mut hand = Hand::with(&[1, 2, 3, 4], |id| match id {
+        4 => config(id, &[]),
+        _ => config(id, &[]).quorums(founders.clone()),
+    });
+    let step = |to: &[u64]| Command::Configure(Step::Phases(majority(to)));
+    hand.call(1, step(&[1, 2, 3])).unwrap();
+    hand.pass(300);
+    // The disk of n1 is slow: a rescan of epoch 1 has only its own list, of nothing, and that waits.
+    hand.held = vec![1];
+    hand.write(3, "other", "x");
+    hand.settle_among(&[1, 3]);
+    let aborted = hand.call(1, Command::Configure(Step::Settle)).unwrap();
+    hand.mail.clear();
+    // n2 has a quorum of promises without n1, and then proposes to n1 and itself only.
+    let written = hand.write(2, "k", "kept");
+    while hand.deliver(|it| [2, 3].contains(&it.to.0) && [2, 3].contains(&it.from.0)) > 0 {
+        let accepts = |it: &synod_core::Envelope<_>| it.from.0 == 2 && it.to.0 == 1;
+        if hand.nodes[&2].storage().registers[&Key::Data("k".into())]
+            .vote
+            .is_some()
+        {
+            hand.mail.retain(accepts);
+        }
+    }
+    hand.deliver(|it| it.from.0 == 2 && it.to.0 == 1);
+    // The others take a step, and n1 hears of it and begins again.
+    hand.call(3, step(&[1, 2, 3, 4])).unwrap();
+    while hand.deliver(|it| it.to.0 != 1 && it.from.0 != 1 && !is_news(it)) > 0 {}
+    hand.deliver(|it| is_news(it) && it.to.0 != 2);
+    assert_eq!(
+        hand.nodes[&1].configuration().map(Configuration::epoch),
+        Some(2)
+    );
+    assert_eq!(
+        hand.nodes[&2].configuration().map(Configuration::epoch),
+        Some(1)
+    );
+    hand.mail.clear();
+    let settled = hand
+        .call(1, Command::Configure(Step::Settle))
+        .unwrap()
+        .unwrap();
+    assert!(matches!(
+        hand.outcome(1, aborted.unwrap()),
+        Some(Event::Refused { .. })
+    ));
+    hand.settle_among(&[1, 3, 4]);
+    // The disk is there again: n2 hears of the vote of n1 and tells its client.
+    hand.held.clear();
+    hand.release(1);
+    hand.deliver(|it| it.from.0 == 1 && it.to.0 == 2);
+    assert_eq!(hand.value(2, written).as_deref(), Some("kept"));
+    for _ in 0..50 {
+        hand.settle_among(&[1, 3, 4]);
+        hand.later(20);
+    }
+    assert!(matches!(
+        hand.outcome(1, settled),
+        Some(Event::Stepped { .. })
+    ));
+    // From here on nothing rests on n1 and n2.
+    hand.pass(500);
+    walk(&mut hand, 3, &[3, 4]);
+    let read = hand.read(3, "k");
+    hand.pass(500);
+    assert_eq!(hand.value(3, read).as_deref(), Some("kept"));
+}
+
+fn is_news(envelope: &synod_core::Envelope<synod_paxos::register::Message>) -> bool {
+    matches!(envelope.message.body, Body::Configuration(_))
+}
+
+/// Acceptors that have no room for what has to be chosen once more: the step ends, and can be tried
+/// again when there is room.
+#[test]
+fn a_rescan_that_finds_no_room_is_refused() {
+    let mut hand = Hand::with(&[1, 2, 3, 4], |id| {
+        let founders: &[u64] = if id <= 3 { &[1, 2, 3] } else { &[] };
+        let registers = if id <= 2 { 100 } else { 2 };
+        config(id, founders).max_registers(registers)
+    });
+    for key in ["a", "b", "c", "d"] {
+        hand.write(1, key, "kept");
+        hand.pass(100);
+    }
+    let step = Step::Phases(majority(&[1, 2, 3, 4]));
+    hand.call(1, Command::Configure(step)).unwrap();
+    hand.pass(300);
+    let settle = || Command::Configure(Step::Settle);
+    let ticket = hand.call(1, settle()).unwrap().unwrap();
+    hand.pass(5000);
+    assert_eq!(
+        hand.outcome(1, ticket),
+        Some(&Event::Refused {
+            ticket,
+            why: Refusal::Full
+        })
+    );
+    assert!(hand.call(1, settle()).is_ok(), "it can be tried again");
 }

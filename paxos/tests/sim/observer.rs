@@ -3,18 +3,27 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use synod_core::{Entry, EntryKind, LogIndex, LogRecord, Role, Stamp, Status};
+use bytes::Bytes;
+use synod_core::{
+    Decode, Entry, EntryKind, Generation, LogIndex, LogRecord, NodeId, Role, Stamp, Status,
+};
+use synod_paxos::Ballot;
 use synod_sim::check::{Breach, Cluster, Fact, Observer, Stored};
 
-/// Checks that a ballot proposes one value for each slot, that promises and votes only rise, over all
-/// lives of a node, that a restart takes nothing for chosen that was not, and that what is chosen cannot be missed by any quorum of phase 1: of the votes that it would
-/// hear of, the one of the highest ballot is for what was chosen.
+/// Checks that a ballot proposes one value for each slot, and later ones the same as what is chosen;
+/// that promises and votes only rise, over all lives of a node, and a promise is on disk before the
+/// vote; that what a node knows to be chosen never shrinks in a life, and a restart takes nothing for
+/// chosen that was not; and that what is chosen cannot be missed by any quorum of phase 1: of the
+/// votes that it would hear of, the one of the highest ballot is for what was chosen.
 ///
 /// Votes are compared as the log does: by leadership, and of one leadership's the fast before the
 /// classic. Of a fast ballot what counts is what a fast quorum may have voted for as far as a quorum of
 /// replies tells.
 ///
 /// For majorities of the nodes that found the cluster, and fast quorums of three quarters.
+///
+/// That all nodes hand out the same in each slot,
+/// in order and without a gap, and only what was proposed, is the ledger's.
 #[derive(Debug, Default)]
 pub(crate) struct Ballots {
     /// What was proposed for a slot in a ballot.
@@ -23,6 +32,8 @@ pub(crate) struct Ballots {
     rounds: BTreeMap<usize, u64>,
     /// The last round that each node has led.
     led: BTreeMap<usize, u64>,
+    /// The last slot that each node knew to be chosen at its last step.
+    chosen: BTreeMap<usize, LogIndex>,
 }
 
 fn ensure(
@@ -48,19 +59,25 @@ const fn is_fast(stamp: Stamp) -> bool {
 /// Whether this is what was handed out, which carries no name.
 fn is_fact(entry: &Entry, fact: &Fact) -> bool {
     const NAME: usize = 16;
-    let plain = |entry: &Entry| entry.payload.slice(..entry.payload.len().saturating_sub(NAME));
-    let (kind, payload) = match entry.kind {
-        EntryKind::Named => (EntryKind::Command, plain(entry)),
-        EntryKind::Blank => (EntryKind::Blank, plain(entry)),
-        EntryKind::Command | EntryKind::Config => (entry.kind, entry.payload.clone()),
-    };
-    kind == fact.kind && payload == fact.payload
+    let plain = entry.payload.len().saturating_sub(NAME);
+    if entry.kind == EntryKind::Named {
+        return fact.kind == EntryKind::Command && entry.payload[..plain] == fact.payload;
+    }
+    entry.kind == fact.kind && entry.payload == fact.payload
 }
 
 fn hash_of(entry: &Entry) -> u64 {
     let mut hasher = DefaultHasher::new();
     entry.hash(&mut hasher);
     hasher.finish()
+}
+
+/// The promise in the durable state: behind a version, the node and the life of its storage.
+fn promised_in(state: &Bytes) -> Option<Ballot> {
+    let mut rest = state.slice(1..);
+    NodeId::decode(&mut rest).ok()?;
+    Generation::decode(&mut rest).ok()?;
+    Ballot::decode(&mut rest).ok()
 }
 
 impl Observer for Ballots {
@@ -74,12 +91,21 @@ impl Observer for Ballots {
         let shadow = &cluster.stored[node].shadow;
         // What this write has put so far.
         let mut fresh: HashMap<LogIndex, Stamp> = HashMap::new();
+        let mut promised = shadow.restored(0).state.as_ref().and_then(promised_in);
         for record in records {
+            if let LogRecord::State(state) = record {
+                promised = promised_in(state);
+            }
             let LogRecord::Put(entries) = record else {
                 continue;
             };
             let stamp = entries.stamp();
             let id = cluster.stored[node].id;
+            // Whatever prefix of the write a crash leaves.
+            let kept = promised.is_some_and(|promised| rank(stamp) <= rank(promised.stamp()));
+            ensure(kept, "a promise is on disk before the vote", || {
+                format!("{id} has promised {promised:?} on disk: {entries:?}")
+            })?;
             ensure(
                 stamp.number & !1 <= status.era,
                 "no vote is cast above the promise",
@@ -91,6 +117,19 @@ impl Observer for Ballots {
                 let rises = before.map(rank) <= Some(rank(stamp));
                 ensure(rises, "votes never go back", || {
                     format!("{id} has voted in {before:?}: {entries:?}")
+                })?;
+                // P2b (Paxos Made Simple §2.2). The ledger's mark is of a ballot in which it was
+                // chosen, or of a later one. In a fast ballot others may vote for something else
+                // when it is chosen.
+                let fact = cluster.ledger.get(index);
+                let later = |fact: &&Fact| {
+                    let (chosen, vote) = (rank(fact.stamp), rank(stamp));
+                    chosen < vote || (chosen == vote && !is_fast(stamp))
+                };
+                let fact = fact.filter(later);
+                let same = fact.is_none_or(|fact| is_fact(entry, fact));
+                ensure(same, "later ballots propose what is chosen", || {
+                    format!("{id} writes another entry at {index} in {stamp:?}: {fact:?}")
                 })?;
                 if is_fast(stamp) {
                     continue;
@@ -114,6 +153,12 @@ impl Observer for Ballots {
         ensure(before <= status.era, "promises only rise", || {
             format!("{id} goes from round {before} to {}", status.era)
         })?;
+        let known = self.chosen.insert(node, status.committed);
+        ensure(
+            known.is_none_or(|known| known <= status.committed),
+            "what is known to be chosen never shrinks",
+            || format!("{id} knew {known:?}, and now {}", status.committed),
+        )?;
         if status.role == Role::Leader {
             self.led.insert(node, status.era);
         }
@@ -122,6 +167,7 @@ impl Observer for Ballots {
 
     fn starts(&mut self, node: usize, status: &Status, cluster: Cluster<'_>) -> Result<(), Breach> {
         self.rounds.remove(&node);
+        self.chosen.remove(&node);
         let stored = &cluster.stored[node];
         if stored.lost > 0 {
             // It has lost its promises with all else, and nobody may count on it any more.

@@ -52,6 +52,8 @@ fn each_planted_bug_is_found() {
                 Some((place, failure, _)) => {
                     let time = summary.time + failure.at;
                     let cost = (time.as_secs_f64(), summary.wall.as_secs_f64());
+                    let seen = failure.breach.rule != "nothing panics";
+                    assert!(seen, "{bug:?} breaks a rule: {:?}", failure.breach);
                     found.push((place + 1, cost, failure.breach.rule));
                 }
             }

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use synod_core::{Decode, Encode};
 use synod_paxos::Ballot;
-use synod_paxos::single::{Body, Config, Event, Recovery, ValueId};
+use synod_paxos::single::{Body, Config, Event, Record, Recovery, ValueId};
 
 use crate::cluster::{Cluster, ballot, n, nodes, value};
 use crate::solo::{Solo, accepted, prepare, promise, refused, vote};
@@ -35,6 +36,30 @@ fn an_acceptor_votes_once_in_a_fast_ballot() {
     let again = solo.hear(11, Body::Any { ballot: FAST });
     assert_eq!(again[0].1, expected, "it says its vote again");
     assert_eq!(solo.decree.vote(), Some(&vote(1, 11, 5)));
+}
+
+/// A fast ballot so high that those in which its collisions are recovered would lie beyond the last round is
+/// nonsense: whoever voted in it could not read its disk any more.
+#[test]
+fn the_last_ballots_are_opened_by_nobody() {
+    let fast = |b: synod_paxos::single::ConfigBuilder| {
+        b.fast_acceptors(nodes(1..=3))
+            .distinguished(n(11))
+            .recovery(Recovery::Uncoordinated)
+    };
+    for below in 0..8 {
+        let mut solo = Solo::acceptor(fast);
+        solo.hear(11, Body::Ask);
+        let ballot = ballot(Ballot::LAST_ROUND - below, 11);
+        solo.hear(11, Body::Any { ballot });
+        solo.hear(11, propose(5));
+        solo.hear(11, Body::Prepare { ballot });
+        for record in &solo.disk {
+            let read = Record::decode_all(record.to_bytes());
+            assert_eq!(read.as_ref(), Ok(record), "{ballot}");
+        }
+        solo.restart();
+    }
 }
 
 /// The vote may come before the promise and the value before the "any".

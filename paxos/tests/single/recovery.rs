@@ -193,6 +193,22 @@ fn nothing_chosen_leaves_the_choice() {
     assert_eq!(config.pick(&replies(&[3, 1, 1])), Pick::Bound(value(1)));
 }
 
+/// Of five acceptors the last three chose 8 in a classic ballot; in a fast one above it, whose
+/// coordinator had met them, only the first has voted, so nothing can have been chosen there. Yet
+/// not any value will do: a single one is the one that an earlier ballot may have chosen.
+#[test]
+fn a_single_value_stays_although_its_ballot_has_chosen_nothing() {
+    let config = config(&counts(5, 3, 3, 4), None);
+    let replies: BTreeMap<NodeId, Option<Vote>> = [
+        (n(1), Some(vote(5, 1, 8))),
+        (n(2), None),
+        (n(3), Some(vote(4, 2, 8))),
+    ]
+    .into();
+    assert_eq!(config.choosable(&replies), []);
+    assert_eq!(config.pick(&replies).into_value(), Some(value(8)));
+}
+
 /// The brute force has teeth: each way to break the rule fails somewhere.
 #[test]
 fn broken_rules_are_found() {

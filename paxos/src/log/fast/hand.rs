@@ -2,10 +2,9 @@
 
 use alloc::vec::Vec;
 
-use synod_core::{Committed, Entries, Entry, EntryKind, LogEvent, LogIndex, Ticket};
+use synod_core::{Committed, Entries, Entry, EntryKind, LogEvent, Ticket};
 
-use super::{Asker, Name};
-use crate::log::message::Body;
+use super::Name;
 use crate::log::node::Node;
 use crate::log::tickets::Settled;
 
@@ -13,20 +12,19 @@ use crate::log::tickets::Settled;
 pub(crate) fn any_named(entries: &Entries) -> bool {
     let named = |entry: &Entry| match entry.kind {
         EntryKind::Named => true,
-        EntryKind::Blank => !entry.payload.is_empty(),
-        EntryKind::Command | EntryKind::Config => false,
+        EntryKind::Blank | EntryKind::Command | EntryKind::Config => false,
     };
     entries.as_slice().iter().any(named)
 }
 
 impl Node {
-    /// Tells of chosen entries without the names that they carry, and answers whoever asked here for what
-    /// a name stands for.
+    /// Tells of chosen entries without the names that they carry, with the tickets of those that are this
+    /// node's.
     pub(crate) fn tell_named(&mut self, entries: &Entries) {
         let (mut first, mut run) = (entries.first(), Vec::<Entry>::new());
         let mut ticket: Option<Ticket> = None;
         for (at, entry) in entries.iter() {
-            let own = self.own_ticket(at, entry);
+            let own = self.own_ticket(entry);
             let follows = match (ticket, own) {
                 (Some(ticket), Some(own)) => ticket.0 + run.len() as u64 == own.0,
                 (None, None) => true,
@@ -61,25 +59,10 @@ impl Node {
         });
     }
 
-    /// The ticket that an entry was proposed under here, if that waits. A barrier answers its reads: it
-    /// was offered after they were asked for, in a slot that was not chosen then, so everything that
-    /// anybody had been told of lies before it.
-    fn own_ticket(&mut self, at: LogIndex, entry: &Entry) -> Option<Ticket> {
+    /// The ticket that an entry was proposed under here, if that waits.
+    fn own_ticket(&mut self, entry: &Entry) -> Option<Ticket> {
         let name = Name::of(entry).filter(|name| name.life == self.life)?;
-        if entry.kind == EntryKind::Named {
-            let waits = name.number < Name::OWN && self.fast.offers.handed(name.number);
-            return waits.then_some(Ticket(name.number));
-        }
-        for asker in self.fast.offers.lifted(name.number) {
-            match asker {
-                Asker::Here(tickets) => self.ripen_at(at, tickets),
-                Asker::Peer { node, life, ticket } => {
-                    let index = Ok(at);
-                    // Safe before any write: the barrier is chosen.
-                    self.send_now(node, Body::ReadAt { life, ticket, index });
-                }
-            }
-        }
-        None
+        let waits = entry.kind == EntryKind::Named && self.fast.offers.handed(name.number);
+        waits.then_some(Ticket(name.number))
     }
 }

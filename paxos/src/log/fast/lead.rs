@@ -10,7 +10,6 @@ use super::offers::runs;
 use super::pick::{Best, Rule, best};
 use super::Name;
 use crate::log::leader::Leader;
-use crate::log::message::Body;
 use crate::log::node::Node;
 use crate::log::planted::planted;
 use crate::log::Detail;
@@ -72,7 +71,7 @@ impl Leader {
     /// have chosen and a fast quorum is there. No phase 1 is needed: it was for these slots too.
     pub(crate) fn open_fast(&mut self, node: &mut Node) {
         let paused = node.pause.until.is_some_and(|until| until > node.now);
-        let known = node.chosen >= self.recovered && node.chosen >= self.change;
+        let known = self.changing(node).is_none() && self.closed(node).is_none();
         if !node.config.fast || node.fast.open.is_some() || paused || !known {
             return;
         }
@@ -240,9 +239,10 @@ impl Leader {
 
     /// In a classic leadership: what was offered in a slot is proposed there, if nothing is, and blanks
     /// before it. Nobody has offered it elsewhere, so nobody but this leader may move it.
-    pub(crate) fn fill(&mut self, node: &mut Node, at: LogIndex, entry: &Entry) {
+    pub(crate) fn fill_with(&mut self, node: &mut Node, at: LogIndex, entry: &Entry) {
         let limit = node.config.limits.uncommitted_bytes;
-        if at <= node.slots.last() || at > node.window() || self.uncommitted >= limit {
+        let shut = self.closed(node).is_some() || self.uncommitted >= limit;
+        if at <= node.slots.last() || at > node.window() || shut {
             return;
         }
         while node.slots.last().next() < at {
@@ -260,20 +260,8 @@ impl Leader {
             return node.on_offer(from, entries);
         }
         for (at, entry) in entries.iter() {
-            self.fill(node, at, entry);
+            self.fill_with(node, at, entry);
         }
-    }
-
-    /// Sends the reads of others to a barrier.
-    pub(crate) fn ask_barrier(node: &mut Node, from: NodeId, life: u64, ticket: synod_core::Ticket) {
-        let limit = node.config.limits.pending_reads;
-        if node.fast.offers.asked() >= limit {
-            let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-            let index = Err(synod_core::Denial::Busy { limit });
-            return node.send(from, Body::ReadAt { life, ticket, index });
-        }
-        let asker = super::Asker::Peer { node: from, life, ticket };
-        node.fast.offers.ask(asker);
     }
 }
 

@@ -85,7 +85,7 @@ impl Node {
             return false;
         };
         self.choose(end);
-        true
+        self.chosen >= at
     }
 
     /// Everything up to `chosen` is chosen: what this node has offered there has won or lost.

@@ -18,51 +18,37 @@ impl Name {
     /// What fills a gap: it is nobody's, and always the same.
     pub const BLANK: Self = Self { life: 0, number: 0 };
 
-    /// Numbers from here on are of what a node asks for itself.
-    pub(crate) const OWN: u64 = 1 << 63;
-
     /// How many bytes a name takes at the end of an entry.
     const BYTES: usize = 16;
 
     /// A command under this name. This copies it: its name is written behind it, to be one with it on
     /// every disk.
     pub(crate) fn command(self, command: &Bytes) -> Entry {
-        self.entry(EntryKind::Named, command)
-    }
-
-    /// An entry without a command that is told from others: where it is chosen, its proposer
-    /// knows everything before it to be.
-    pub(crate) fn barrier(self) -> Entry {
-        self.entry(EntryKind::Blank, &Bytes::new())
-    }
-
-    fn entry(self, kind: EntryKind, command: &Bytes) -> Entry {
         let mut payload = BytesMut::with_capacity(command.len() + Self::BYTES);
         payload.extend_from_slice(command);
-        self.life.encode(&mut payload);
-        self.number.encode(&mut payload);
-        let payload = payload.freeze();
-        Entry { kind, payload }
+        self.encode(&mut payload);
+        Entry {
+            kind: EntryKind::Named,
+            payload: payload.freeze(),
+        }
     }
 
     /// The name of an entry; `None` if it has none.
     pub(crate) fn of(entry: &Entry) -> Option<Self> {
-        let (_, name) = match entry.kind {
-            EntryKind::Blank if entry.payload.is_empty() => return Some(Self::BLANK),
-            EntryKind::Blank | EntryKind::Named => split(&entry.payload)?,
-            EntryKind::Command | EntryKind::Config => return None,
-        };
-        Self::decode_all(name).ok()
+        match entry.kind {
+            EntryKind::Blank if entry.payload.is_empty() => Some(Self::BLANK),
+            EntryKind::Named => Self::decode_all(split(&entry.payload)?.1).ok(),
+            EntryKind::Blank | EntryKind::Command | EntryKind::Config => None,
+        }
     }
 
     /// The entry as it is handed out, without its name.
     pub(crate) fn strip(entry: &Entry) -> Entry {
-        let plain = || split(&entry.payload).map_or_else(|| entry.payload.clone(), |(plain, _)| plain);
-        match entry.kind {
-            EntryKind::Named => Entry::command(plain()),
-            EntryKind::Blank => Entry::blank(),
-            EntryKind::Command | EntryKind::Config => entry.clone(),
+        if entry.kind != EntryKind::Named {
+            return entry.clone();
         }
+        let plain = split(&entry.payload).map_or_else(|| entry.payload.clone(), |(plain, _)| plain);
+        Entry::command(plain)
     }
 
     /// The name that many after this one.

@@ -3,9 +3,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use synod_core::{
-    Denial, Entries, Entry, Ghost, Instant, LogIndex, NodeId, Refusal, Ticket, TicketRange,
-};
+use synod_core::{Entries, Entry, Instant, LogIndex, Refusal, Ticket, TicketRange};
 
 use super::Name;
 use crate::log::message::Body;
@@ -19,15 +17,10 @@ pub(crate) struct Offers {
     waiting: VecDeque<Offer>,
     /// Values that are offered, each in its one slot, which is not known to be chosen with all before it.
     placed: BTreeMap<LogIndex, Placed>,
-    /// Numbers of values of this node that are chosen and not handed out, and their slots.
+    /// Numbers of this node's commands that are chosen and not handed out, and their slots.
     won: BTreeMap<u64, LogIndex>,
     /// Numbers of commands that a leader offers for this node, and until when they may take.
     passed: BTreeMap<u64, Instant>,
-    /// Reads that wait for a barrier, by its number.
-    barriers: BTreeMap<u64, Vec<Asker>>,
-    /// Reads that wait for the next barrier.
-    asking: Vec<Asker>,
-    asked: Ghost<u64>,
     /// What waits and is placed, in bytes.
     bytes: usize,
     /// When what is placed is looked at again.
@@ -48,17 +41,6 @@ struct Placed {
     sent: Instant,
 }
 
-/// Who asks for a read.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Asker {
-    Here(TicketRange),
-    Peer {
-        node: NodeId,
-        life: u64,
-        ticket: Ticket,
-    },
-}
-
 impl Offers {
     /// Takes a value on.
     pub(crate) fn take_on(&mut self, name: Name, entry: Entry) {
@@ -77,30 +59,6 @@ impl Offers {
 
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// Takes a read on.
-    pub(crate) fn ask(&mut self, asker: Asker) {
-        self.asking.push(asker);
-    }
-
-    /// How many reads of others wait here.
-    pub(crate) fn asked(&self) -> usize {
-        let peers = self.barriers.values().flatten().chain(&self.asking);
-        peers.filter(|asker| matches!(asker, Asker::Peer { .. })).count()
-    }
-
-    /// Makes a barrier for the reads that have gathered.
-    fn raise_barrier(&mut self, life: u64) {
-        if self.asking.is_empty() {
-            return;
-        }
-        self.asked.0 += 1;
-        let number = Name::OWN | self.asked.0;
-        let asking = core::mem::take(&mut self.asking);
-        self.barriers.insert(number, asking);
-        let name = Name { life, number };
-        self.take_on(name, name.barrier());
     }
 
     /// The first and the last slot that something is offered in.
@@ -183,12 +141,6 @@ impl Offers {
         self.won.remove(&number).is_some() || passed
     }
 
-    /// The reads that wait for this barrier.
-    pub(super) fn lifted(&mut self, number: u64) -> Vec<Asker> {
-        self.won.remove(&number);
-        self.barriers.remove(&number).unwrap_or_default()
-    }
-
     /// A leader offers these for this node.
     pub(crate) fn passed_on(&mut self, tickets: TicketRange, until: Instant) {
         self.passed.extend(tickets.iter().map(|ticket| (ticket.0, until)));
@@ -196,7 +148,7 @@ impl Offers {
 
     /// Whether anything waits for what becomes of it.
     pub(crate) fn any(&self) -> bool {
-        !self.waiting.is_empty() || !self.placed.is_empty() || !self.asking.is_empty()
+        !self.waiting.is_empty() || !self.placed.is_empty()
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -226,23 +178,7 @@ impl Node {
         if offer.name.life != self.life {
             return;
         }
-        if offer.name.number < Name::OWN {
-            return self.forget([Ticket(offer.name.number)]);
-        }
-        let askers = self.fast.offers.lifted(offer.name.number);
-        self.refuse_askers(askers);
-    }
-
-    fn refuse_askers(&mut self, askers: Vec<Asker>) {
-        for asker in askers {
-            match asker {
-                Asker::Here(tickets) => self.refuse_reads(tickets, Refusal::TimedOut),
-                Asker::Peer { node, life, ticket } => {
-                    let index = Err(Denial::NotLeader);
-                    self.send(node, Body::ReadAt { life, ticket, index });
-                }
-            }
-        }
+        self.forget([Ticket(offer.name.number)]);
     }
 
     /// Gives up what this node offers, after it has heard of no leader for too long: what is in a slot may
@@ -254,15 +190,11 @@ impl Node {
         }
         for offer in core::mem::take(&mut self.fast.offers.waiting) {
             self.fast.offers.bytes -= offer.entry.weight();
-            if offer.name.life == self.life && offer.name.number < Name::OWN {
+            if offer.name.life == self.life {
                 let tickets = TicketRange::one(Ticket(offer.name.number));
                 self.refuse_tickets(tickets, Refusal::NoLeader);
-            } else {
-                self.give_up(Some(offer));
             }
         }
-        let asking = core::mem::take(&mut self.fast.offers.asking);
-        self.refuse_askers(asking);
     }
 
     /// A snapshot covers everything up to `index`: what of that was this node's nobody will tell.
@@ -278,14 +210,7 @@ impl Node {
             }
             *at > index
         });
-        for number in covered {
-            if number < Name::OWN {
-                self.forget([Ticket(number)]);
-            } else {
-                let askers = self.fast.offers.lifted(number);
-                self.refuse_askers(askers);
-            }
-        }
+        self.forget(covered.into_iter().map(Ticket));
     }
 
     /// Gives up what a leader has offered for this node and has not been seen since.
@@ -325,22 +250,20 @@ impl MultiPaxos {
     /// Finds slots for what waits for one.
     pub(crate) fn flush_offers(&mut self) {
         let node = &mut self.node;
-        let (life, open) = (node.life, node.fast.open.is_some());
+        let open = node.fast.open.is_some();
         if !node.fast.offers.any() {
             return;
         }
         match (&mut self.role, node.leader) {
             (Role::Leader(_) | Role::Follower(_), Some(_)) if open => {
-                node.fast.offers.raise_barrier(life);
                 while let Some(entries) = node.next_offer() {
                     node.offer(&entries);
                 }
             }
             (Role::Leader(leader), _) => {
-                node.fast.offers.raise_barrier(life);
                 // What is in a slot already stays in that.
                 for (at, entry) in node.fast.offers.behind(node.slots.last()) {
-                    leader.fill(node, at, &entry);
+                    leader.fill_with(node, at, &entry);
                 }
                 while node.fast.offers.last() <= node.slots.last()
                     && let Some(offer) = node.fast.offers.waiting.pop_front()
@@ -356,7 +279,6 @@ impl MultiPaxos {
             }
             (Role::Follower(_), Some(leader)) => {
                 // The leader proposes them in these slots, unless it has something there.
-                node.fast.offers.raise_barrier(life);
                 while let Some(losses) = node.fast.offers.waiting.front().map(|offer| offer.losses) {
                     // It may be ahead of what is known here: further each time.
                     let at = node.next_free().plus((1 << losses.min(8)) - 1);
@@ -407,7 +329,7 @@ impl MultiPaxos {
             }
             (Role::Leader(leader), _) => {
                 for (at, entry) in late {
-                    leader.fill(node, at, &entry);
+                    leader.fill_with(node, at, &entry);
                 }
             }
             (Role::Follower(_), Some(leader)) => {

@@ -82,7 +82,9 @@ impl Leader {
                 }
             }
             let Some(entries) = node.slots.read(peer.next, gap, most) else {
-                debug_assert!(planted!(node, GapNotFilled), "what is pushed is in memory");
+                let mut planted = planted!(node, GapNotFilled);
+                planted |= planted!(node, SuffixNotProposed);
+                debug_assert!(planted, "what is pushed is in memory");
                 break;
             };
             let (first, last, bytes) = (entries.first(), entries.last(), entries.weight());

@@ -4,7 +4,7 @@
 //!
 //! [`LeaderReads`]: synod_core::LeaderReads
 
-use synod_core::{Denial, LogIndex, NodeId, Reader, Refusal, Round, Ticket};
+use synod_core::{Denial, Entry, LogIndex, NodeId, Reader, Refusal, Round, Ticket};
 
 use super::Leader;
 use crate::log::message::Body;
@@ -21,8 +21,10 @@ impl Leader {
     /// Takes on a question that a follower has passed on.
     pub(crate) fn on_read(&mut self, node: &mut Node, from: NodeId, life: u64, ticket: Ticket) {
         if node.fast.open.is_some() {
-            // What is chosen may be known elsewhere before it is here.
-            return Self::ask_barrier(node, from, life, ticket);
+            // What is chosen may be known elsewhere before it is here. Who asks hears at once that slots
+            // are open, and asks the voters then.
+            let index = Err(Denial::NotLeader);
+            return node.send(from, Body::ReadAt { life, ticket, index });
         }
         let limit = node.config.limits.pending_reads;
         if self.reads.len() >= limit {
@@ -94,6 +96,19 @@ impl Leader {
                 }
             }
         }
+    }
+
+    /// Proposes blanks in the slots up to `through` that nothing is proposed in: somebody has voted
+    /// there in a lower ballot that a quorum of phase 1 has not heard of, and readers wait for what
+    /// becomes of it.
+    pub(crate) fn fill(&mut self, node: &mut Node, through: LogIndex) {
+        /// The most for one message: they ask again.
+        const MOST: u64 = 1_000;
+        if node.fast.open.is_some() {
+            return node.fast.seen_through(through.min(node.window()));
+        }
+        let end = through.min(node.slots.last().plus(MOST));
+        while node.slots.last() < end && self.propose(node, Entry::blank()).is_ok() {}
     }
 
     /// This node leads no more: no read that waits was answered, all may be asked again.

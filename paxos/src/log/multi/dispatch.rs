@@ -8,13 +8,13 @@ use synod_core::{Denial, Entries, Generation, LogIndex, NodeId, Outcome, Ticket}
 
 use super::{MultiPaxos, Role};
 use crate::Ballot;
-use crate::log::{Votes, fetch};
+use crate::log::{Epoch, Votes, fetch};
 use crate::log::message::{Accept, Body, Message, Page, Piece};
 use crate::log::planted::planted;
 
 impl MultiPaxos {
     pub(super) fn on_message(&mut self, from: NodeId, message: Message) {
-        let ballot = message.ballot;
+        let (ballot, epoch) = (message.ballot, message.epoch);
         match message.body {
             Body::Ask { round } => {
                 if self.node.is_voter() {
@@ -31,7 +31,9 @@ impl MultiPaxos {
                 self.election.on_beat(&mut self.node, from, beat);
             }
             Body::TakeOver => {
-                if self.node.leader == Some(from) && ballot == self.node.promised {
+                // A leader that the next epoch leaves out hands over, too: nobody leads in that.
+                let leads = self.node.leader.is_none_or(|leader| leader == from);
+                if leads && ballot.proposer == from && ballot == self.node.promised {
                     self.take_over("its leader asked it to");
                 } else {
                     self.node.drop_message();
@@ -54,7 +56,7 @@ impl MultiPaxos {
                 votes,
                 staged,
             } => self.on_fetch(from, ballot, after, votes, staged),
-            Body::Page(page) => self.on_page(from, ballot, &page),
+            Body::Page(page) => self.on_page(from, (ballot, epoch), &page),
             Body::Piece(piece) => self.on_piece(from, *piece),
             Body::Propose {
                 life,
@@ -73,15 +75,37 @@ impl MultiPaxos {
                 ticket,
                 index,
             } if life == self.node.life => self.on_read_at(ticket, index),
-            Body::Proposed { .. } | Body::ReadAt { .. } => self.node.drop_message(),
             Body::Offer(entries) => self.on_offer(from, ballot, &entries),
             Body::Voted(votes) => self.on_voted(from, ballot, &votes),
+            Body::QuorumRead { life, round } => self.node.on_quorum_read(from, life, round),
+            Body::QuorumReadAt {
+                life,
+                round,
+                last,
+                chosen,
+            } if life == self.node.life => {
+                let reads = &mut self.quorum_reads;
+                reads.on_answer(&mut self.node, from, round, last, chosen);
+            }
+            Body::Fill { through } => match &mut self.role {
+                Role::Leader(leader) if self.node.membership().contains(from) => {
+                    leader.fill(&mut self.node, through);
+                }
+                Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) => {
+                    self.node.drop_message();
+                }
+            },
+            Body::Proposed { .. } | Body::ReadAt { .. } | Body::QuorumReadAt { .. } => {
+                self.node.drop_message();
+            }
             Body::Stranger { known } => self.on_stranger(from, known),
         }
     }
 
     /// Phase 1b.
     fn on_prepare(&mut self, from: NodeId, ballot: Ballot, after: LogIndex) {
+        #[cfg(feature = "planted")]
+        self.take_back(ballot);
         let node = &mut self.node;
         let between_voters = node.is_voter() && node.membership().is_voter(from);
         if ballot.proposer != from || !between_voters {
@@ -139,6 +163,8 @@ impl MultiPaxos {
 
     /// Phase 2b.
     fn on_accept(&mut self, from: NodeId, ballot: Ballot, accept: Accept) {
+        #[cfg(feature = "planted")]
+        self.take_back(ballot);
         if ballot.proposer != from || from == self.node.id() {
             return self.node.drop_message();
         }
@@ -147,7 +173,13 @@ impl MultiPaxos {
         }
         if ballot > self.node.promised {
             // To accept is to promise.
+            #[cfg(feature = "planted")]
+            let before = self.node.promised;
             self.follow(ballot, "heard of the leader of a higher ballot");
+            #[cfg(feature = "planted")]
+            if planted!(self.node, AcceptKeepsPromise) {
+                self.node.unasked = Some(before);
+            }
         }
         if self.node.leader != Some(from) {
             self.become_follower(Some(from), "heard of the leader");
@@ -189,6 +221,19 @@ impl MultiPaxos {
         self.dirty = true;
     }
 
+    /// Planted: what it has promised by accepting alone binds it no longer.
+    #[cfg(feature = "planted")]
+    fn take_back(&mut self, ballot: Ballot) {
+        let node = &mut self.node;
+        let before = node.unasked.filter(|before| *before <= ballot);
+        if let Some(before) = before.filter(|_| ballot < node.promised) {
+            node.unasked = None;
+            node.promised = before;
+            node.leader = None;
+            node.let_go();
+        }
+    }
+
     fn on_fetch(
         &mut self,
         from: NodeId,
@@ -205,11 +250,17 @@ impl MultiPaxos {
             return;
         }
         self.server.serve(node, from, after, votes, staged);
+        if let Role::Candidate(candidate) = &mut self.role
+            && candidate.awaits(from)
+        {
+            // Perhaps it is entering this epoch: it is asked again behind what it needs for that.
+            candidate.ask(node, from);
+        }
     }
 
-    fn on_page(&mut self, from: NodeId, ballot: Ballot, page: &Page) {
+    fn on_page(&mut self, from: NodeId, (ballot, epoch): (Ballot, Epoch), page: &Page) {
         if let Role::Candidate(candidate) = &mut self.role {
-            if ballot == candidate.ballot {
+            if ballot == candidate.ballot && epoch == self.node.epoch() {
                 candidate.on_page(&mut self.node, from, page);
                 self.lead_if_done();
             } else {
@@ -239,7 +290,8 @@ impl MultiPaxos {
                 self.node.on_piece(from, piece);
                 // A piece that does not count is not asked for again before the round is over: while
                 // another acceptor's snapshot comes, it would only come again.
-                if self.node.staged != before || index <= self.node.chosen {
+                let enters = self.node.epoch() != self.epoch;
+                if !enters && (self.node.staged != before || index <= self.node.chosen) {
                     candidate.ask(&mut self.node, from);
                 }
                 self.lead_if_done();

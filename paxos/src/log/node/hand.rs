@@ -32,6 +32,8 @@ impl Node {
         }
         // A durable state machine was there before this start: what it applied was chosen, and was
         // durable here before it was handed out.
+        // No vote of a later configuration is on a disk that does not know that one to be in force, so
+        // nothing of this is cut off by a stop-sign among it.
         let there = through.min(self.slots.stretch_end(self.chosen));
         if through > before && there > self.chosen {
             self.held.raise(there);

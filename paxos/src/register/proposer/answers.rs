@@ -1,8 +1,8 @@
 //! What acceptors answer.
 
 use super::{
-    Ballot, Clash, Configuration, Held, Key, Nack, Node, NodeId, Phase, Proposer, Refusal, Stage,
-    Verdict, format, planted,
+    Ballot, Clash, Configuration, Held, Key, Nack, Node, NodeId, Phase, Proposer, Purpose, Refusal,
+    Stage, Verdict, format, planted,
 };
 
 impl Proposer {
@@ -120,7 +120,12 @@ impl Proposer {
     /// The round cannot win, or it is not worth waiting for: another ballot, after a while.
     pub(super) fn conflict(&mut self, node: &mut Node, key: Key, mut round: super::Round) {
         round.doubt();
-        let full = matches!(&round.stage, Stage::Prepare(prepare) if prepare.full);
+        let full = match &round.stage {
+            Stage::Prepare(prepare) => prepare.full,
+            // What a rescan proposes is there already, so nothing of it is in doubt.
+            Stage::Accept(proposal) => proposal.full && round.job.purpose == Purpose::Rewrite,
+            Stage::Backoff | Stage::Asking { .. } => false,
+        };
         if full && !round.job.is_in_doubt() {
             return self.refuse(node, key, round.job, Refusal::Full);
         }

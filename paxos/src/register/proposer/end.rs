@@ -49,6 +49,7 @@ impl Proposer {
                 key: key.clone(),
                 again: true,
             }),
+            (Purpose::Rewrite, _) => self.finished.push_back(Finished::NotRewritten(key.clone())),
             (_, Some(ticket)) => node.tell(Event::Refused { ticket, why }),
             (_, None) => {}
         }

@@ -148,7 +148,7 @@ impl Proposer {
             }
         }
         self.finished
-            .retain(|finished| !matches!(finished, Finished::Rewritten(_)));
+            .retain(|it| !matches!(it, Finished::Rewritten(_) | Finished::NotRewritten(_)));
         self.tick(node);
     }
 

@@ -620,6 +620,9 @@ pub(crate) fn kind(body: &Body) -> &'static str {
         Body::ReadAt { .. } => "ReadAt",
         Body::Offer(_) => "Offer",
         Body::Voted(_) => "Voted",
+        Body::QuorumRead { .. } => "QuorumRead",
+        Body::QuorumReadAt { .. } => "QuorumReadAt",
+        Body::Fill { .. } => "Fill",
         Body::Stranger { .. } => "Stranger",
     }
 }

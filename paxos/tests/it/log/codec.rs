@@ -7,7 +7,9 @@ use synod_core::{
     Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
 };
 use synod_paxos::Ballot;
-use synod_paxos::log::{Accept, Body, Cover, Membership, Message, Name, Page, Piece, Votes};
+use synod_paxos::log::{
+    Accept, Body, Cover, Epoch, Membership, Message, Name, Page, Piece, Votes,
+};
 
 fn small() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 0_u64..8, 1 => any::<u64>()]
@@ -39,7 +41,13 @@ fn entries_from(first: u64) -> impl Strategy<Value = Entries> {
         1 => Just(EntryKind::Config),
         1 => Just(EntryKind::Named),
     ];
-    let entry = (kind, bytes()).prop_map(|(kind, payload)| Entry { kind, payload });
+    let wild = (kind, bytes()).prop_map(|(kind, payload)| Entry { kind, payload });
+    let config = prop_oneof![Just(some_config()), Just(next_config())];
+    let config = config.prop_map(|payload| Entry {
+        kind: EntryKind::Config,
+        payload,
+    });
+    let entry = prop_oneof![9 => wild, 1 => config];
     (stamp(), prop::collection::vec(entry, 0..5))
         .prop_map(move |(stamp, entries)| Entries::new(LogIndex(first), stamp, entries))
 }
@@ -116,6 +124,7 @@ fn denial() -> impl Strategy<Value = Denial> {
         Just(Denial::NotLeader),
         any::<u32>().prop_map(|limit| Denial::Busy { limit }),
         (any::<u32>(), any::<u32>()).prop_map(|(len, limit)| Denial::TooLarge { len, limit }),
+        any::<u64>().prop_map(|index| Denial::ChangeUnderWay(LogIndex(index))),
     ]
 }
 
@@ -128,7 +137,7 @@ fn snapshot_id() -> impl Strategy<Value = SnapshotId> {
 
 fn meta() -> impl Strategy<Value = SnapshotMeta> {
     // A configuration that is one, often enough.
-    let config = prop_oneof![bytes(), Just(some_config())];
+    let config = prop_oneof![bytes(), Just(some_config()), Just(next_config())];
     (snapshot_id(), stamp(), config, small()).prop_map(|(id, stamp, config, size)| SnapshotMeta {
         id,
         stamp,
@@ -144,6 +153,26 @@ pub(crate) fn some_config() -> Bytes {
         0, 0, 0,
     ];
     Bytes::from_static(BYTES)
+}
+
+/// As [`some_config`], of the first change of voters.
+pub(crate) fn next_config() -> Bytes {
+    let founding = some_config();
+    [&[2, 1, 0, 0, 0, 0, 0, 0, 0], &founding[1..]]
+        .concat()
+        .into()
+}
+
+#[test]
+fn a_later_configuration_names_its_epoch() {
+    let next = Membership::decode_all(next_config()).unwrap();
+    assert_eq!(next.epoch(), Epoch(1));
+    assert_eq!(next.to_bytes(), next_config());
+    for epoch in [0_u64, 1 << 62] {
+        let bytes = [&[2], &epoch.to_le_bytes()[..], &some_config()[1..]].concat();
+        let error = Membership::decode_all(bytes.into()).unwrap_err();
+        assert_eq!(error.to_string(), "membership: has an epoch that is none");
+    }
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -235,6 +264,23 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
         small().prop_map(|known| Body::Stranger {
             known: Generation(known),
         }),
+        quorum_read(),
+    ]
+}
+
+/// What readers and voters say.
+fn quorum_read() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        (small(), round()).prop_map(|(life, round)| Body::QuorumRead { life, round }),
+        (small(), round(), index(), index()).prop_map(|(life, round, last, chosen)| {
+            Body::QuorumReadAt {
+                life,
+                round,
+                last,
+                chosen,
+            }
+        }),
+        index().prop_map(|through| Body::Fill { through }),
     ]
 }
 
@@ -269,9 +315,11 @@ fn offer() -> impl Strategy<Value = Entries> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    (any::<u64>(), ballot(), any_body()).prop_map(|(generation, ballot, body)| Message {
+    let header = (any::<u64>(), ballot(), any::<u64>());
+    (header, any_body()).prop_map(|((generation, ballot, epoch), body)| Message {
         generation: Generation(generation),
         ballot,
+        epoch: Epoch(epoch),
         body,
     })
 }
@@ -341,6 +389,7 @@ fn a_ballot_has_a_highest_round() {
             round,
             proposer: NodeId(1),
         },
+        epoch: Epoch(0),
         body: Body::Nack,
     };
     let there = |round| Message::decode_all(message(round).to_bytes());

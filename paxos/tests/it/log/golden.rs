@@ -5,7 +5,9 @@ use synod_core::{
     Decode, Denial, Encode, Entries, Entry, EntryKind, Generation, LogIndex, LogRecord, Machine, Outcome,
     Output, Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
 };
-use synod_paxos::log::{Accept, Body, Config, Cover, Message, MultiPaxos, Name, Page, Piece, Votes};
+use synod_paxos::log::{
+    Accept, Body, Config, Cover, Epoch, Message, MultiPaxos, Name, Page, Piece, Votes,
+};
 
 use super::cluster::{i, n};
 use super::solo::b;
@@ -83,6 +85,10 @@ fn answers() -> Vec<(Body, String)> {
             proposed(Outcome::Refused(Denial::TooLarge { len: 10, limit: 9 })),
             format!("{head}02030a00000009000000"),
         ),
+        (
+            proposed(Outcome::Refused(Denial::ChangeUnderWay(i(9)))),
+            format!("{head}0204{}", u(9)),
+        ),
         (proposed(Outcome::Unknown), format!("{head}03")),
         (Body::Read { life, ticket }, format!("0e{}{}", u(5), u(6))),
         (read_at(Ok(i(4))), format!("{answer}01{}", u(4))),
@@ -93,6 +99,23 @@ fn answers() -> Vec<(Body, String)> {
             },
             format!("10{}", u(7)),
         ),
+        (
+            Body::QuorumRead {
+                life,
+                round: Round(6),
+            },
+            format!("11{}{}", u(5), u(6)),
+        ),
+        (
+            Body::QuorumReadAt {
+                life,
+                round: Round(6),
+                last: i(9),
+                chosen: i(4),
+            },
+            format!("12{}{}{}{}", u(5), u(6), u(9), u(4)),
+        ),
+        (Body::Fill { through: i(9) }, format!("13{}", u(9))),
     ]
 }
 
@@ -208,7 +231,7 @@ fn fast() -> Vec<(Body, String)> {
         (
             Body::Offer(offer),
             format!(
-                "11{}{}{}02000000031100000078{}{}0100000000",
+                "14{}{}{}02000000031100000078{}{}0100000000",
                 u(4),
                 u(3),
                 u(3),
@@ -219,7 +242,7 @@ fn fast() -> Vec<(Body, String)> {
         (
             Body::Voted(votes),
             format!(
-                "1202000000{}02000000{}{}{}01000000{}{}",
+                "1502000000{}02000000{}{}{}01000000{}{}",
                 u(4),
                 u(7),
                 u(8),
@@ -241,6 +264,7 @@ fn an_open_region_is_told_in_every_accept() {
         fast: Some(i(5)),
     });
     let message = Message {
+        epoch: Epoch(0),
         generation: Generation(1),
         ballot: b(2, 3),
         body: accept,
@@ -256,27 +280,28 @@ fn every_message_has_these_bytes() {
         let message = Message {
             generation: Generation(1),
             ballot: b(2, 3),
+            epoch: Epoch(4),
             body,
         };
         let bytes = message.to_bytes();
-        let head = format!("{}{}{}", u(1), u(2), u(3));
+        let head = format!("{}{}{}{}", u(1), u(2), u(3), u(4));
         assert_eq!(hex(&bytes), format!("{head}{expected}"), "{message:?}");
         assert_eq!(Message::decode_all(bytes), Ok(message));
     }
 }
 
-/// Each kind is there: tags 1 to 18, and no other.
+/// Each kind is there: tags 1 to 21, and no other.
 #[test]
-fn there_are_eighteen_kinds() {
+fn there_are_twenty_one_kinds() {
     let mut tags: Vec<_> = bodies()
         .iter()
         .map(|(_, hex)| hex[..2].to_owned())
         .collect();
     tags.dedup();
-    let expected: Vec<_> = (1..=18).map(|tag| format!("{tag:02x}")).collect();
+    let expected: Vec<_> = (1..=21).map(|tag| format!("{tag:02x}")).collect();
     assert_eq!(tags, expected);
-    for tag in [0, 19, 255] {
-        let bytes = [&[0; 24][..], &[tag], &[0; 40][..]].concat();
+    for tag in [0, 22, 255] {
+        let bytes = [&[0; 32][..], &[tag], &[0; 40][..]].concat();
         let error = Message::decode_all(bytes.into()).unwrap_err();
         assert_eq!(
             error.to_string(),

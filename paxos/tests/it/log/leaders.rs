@@ -132,6 +132,7 @@ fn a_voter_far_above_is_won_back_at_once() {
     let message = synod_paxos::log::Message {
         generation: status.generation,
         ballot: high,
+        epoch: synod_paxos::log::Epoch(0),
         body: Body::Prepare { after: i(0) },
     };
     let envelope = synod_core::Envelope {

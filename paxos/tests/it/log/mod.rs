@@ -1,6 +1,7 @@
 //! Multi-Paxos: stories on a small cluster in virtual time, and single machines whose peers and disk
 //! a test plays.
 
+mod changes;
 mod cluster;
 mod codec;
 mod disks;
@@ -14,6 +15,7 @@ mod limits;
 mod membership;
 mod messages;
 mod nonsense;
+mod quorum_reads;
 mod reads;
 mod recovery;
 mod refusals;

@@ -102,6 +102,17 @@ fn made_up() -> Vec<Body> {
             ticket: Ticket(HUGE),
             index: Ok(i(HUGE)),
         },
+        Body::QuorumRead {
+            life: HUGE,
+            round: Round(HUGE),
+        },
+        Body::QuorumReadAt {
+            life: 0,
+            round: Round(HUGE),
+            last: i(HUGE),
+            chosen: i(HUGE),
+        },
+        Body::Fill { through: i(HUGE) },
     ]
 }
 
@@ -195,6 +206,7 @@ fn messages_of_other_links_are_dropped() {
     let message = synod_paxos::log::Message {
         generation: Generation(2),
         ballot,
+        epoch: synod_paxos::log::Epoch(0),
         body: Body::Prepare { after: i(0) },
     };
     for (from, to, link) in [(2, 1, 7), (2, 3, 1), (77, 1, 1)] {
@@ -259,15 +271,13 @@ fn a_configuration_that_cannot_be_read_stops_the_node() {
     );
 }
 
-/// A configuration with other voters than this node's, as no leader of ours proposes: found in
-/// phase 1 and chosen while what follows it is still being written.
-#[test]
-fn a_configuration_of_other_voters_breaks_no_leader() {
+/// A single voter that leads, with this configuration found in phase 1 and not yet written.
+fn leads_with(payload: Bytes) -> Solo {
     let mut solo = Solo::new(1, 1);
     let ballot = b(2, 2);
     let entry = synod_core::Entry {
         kind: synod_core::EntryKind::Config,
-        payload: some_config(),
+        payload,
     };
     let entries = Entries::new(i(1), ballot.stamp(), [entry]);
     solo.say(2, ballot, accept(entries, 0, 1));
@@ -278,15 +288,50 @@ fn a_configuration_of_other_voters_breaks_no_leader() {
             break;
         }
     }
-    // Its promise is durable, and it leads; then the configuration, while "x" gathers behind it.
+    // Its promise is durable, and it leads.
     solo.sync_one();
     assert_eq!(solo.status().role, synod_core::Role::Leader);
+    solo
+}
+
+/// A configuration with other voters than this node's, but of the same epoch, as no leader of ours
+/// proposes: nobody can tell any more who votes.
+#[test]
+fn other_voters_of_the_same_epoch_stop_a_node() {
+    let mut solo = leads_with(some_config());
     solo.propose("x").unwrap();
+    solo.settle();
+    assert_eq!(solo.stopped(), Some("voters change one epoch at a time"));
+}
+
+/// A stop-sign that was found in phase 1: nothing is taken on behind it, and what follows is for the
+/// voters that it names.
+#[test]
+fn a_stop_sign_that_was_found_ends_the_ballot() {
+    let mut solo = leads_with(super::codec::next_config());
+    assert_eq!(solo.propose("x"), None, "nothing behind it");
+    let old = solo.ballot();
     solo.settle();
     let status = solo.status();
     assert_eq!(status.voters, [n(1), n(2), n(3)]);
-    assert_eq!(status.committed, i(1), "the next slot needs two of these");
+    assert_eq!(status.role, synod_core::Role::Candidate, "it needs two now");
+    assert!(solo.ballot() > old);
+    assert_eq!(status.committed, i(1));
+    let none = promise(page(1, 1, 1, &[]));
+    solo.say(3, solo.ballot(), none.clone());
+    assert_eq!(
+        solo.status().role,
+        synod_core::Role::Candidate,
+        "of an epoch that is over"
+    );
+    solo.say_in(1, 3, solo.ballot(), none);
+    solo.settle();
+    assert_eq!(solo.status().role, synod_core::Role::Leader);
+    solo.propose("x").unwrap();
+    solo.settle();
     solo.say(3, solo.ballot(), accepted(2, &[]));
+    assert_eq!(solo.status().committed, i(1));
+    solo.say_in(1, 3, solo.ballot(), accepted(2, &[]));
     assert_eq!(solo.status().committed, i(2));
 }
 
@@ -321,7 +366,7 @@ proptest! {
     /// Whatever peers say, in any order, no machine panics, and each keeps its invariants.
     #[test]
     fn nonsense_of_peers_breaks_no_machine(
-        said in prop::collection::vec((2_u64..=4, any::<bool>(), ballot(), any_body(), 0_u8..12), 0..60),
+        said in prop::collection::vec((2_u64..=4, any::<bool>(), ballot(), any_body(), 0_u8..48), 0..60),
         how in prop_oneof![
             Just(Start::Fresh), Just(Start::Candidate), Just(Start::Leader), Just(Start::Behind)
         ],
@@ -347,8 +392,10 @@ proptest! {
             } else {
                 from
             };
-            solo.say(from, ballot, body);
-            match then {
+            // Mostly of this epoch.
+            let epoch = u64::from(then >= 36);
+            solo.say_in(epoch, from, ballot, body);
+            match then % 12 {
                 0 => solo.wait(ms(60)),
                 1 => solo.wake(),
                 2 => drop(solo.propose("command")),

@@ -10,7 +10,7 @@ use synod_core::{
 };
 use synod_paxos::Ballot;
 use synod_paxos::log::{
-    Accept, Body, Config, ConfigBuilder, Cover, Detail, Event, Message, MultiPaxos, Page,
+    Accept, Body, Config, ConfigBuilder, Cover, Detail, Epoch, Event, Message, MultiPaxos, Page,
 };
 
 use super::cluster::{i, plant};
@@ -115,6 +115,11 @@ impl Solo {
 
     /// A message of a peer that has promised `ballot`. Its disk keeps its life.
     pub(crate) fn say(&mut self, from: u64, ballot: Ballot, body: Body) {
+        self.say_in(0, from, ballot, body);
+    }
+
+    /// A message of a peer that is in this epoch.
+    pub(crate) fn say_in(&mut self, epoch: u64, from: u64, ballot: Ballot, body: Body) {
         let envelope = Envelope {
             from: NodeId(from),
             to: self.status().node,
@@ -122,6 +127,7 @@ impl Solo {
             message: Message {
                 generation: Generation(from),
                 ballot,
+                epoch: Epoch(epoch),
                 body,
             },
         };

@@ -1,13 +1,14 @@
 //! The machine as it is breaks no rule.
 
+use super::Single;
+use super::setups::{ONE_APART, Setup, TWO_AND_TWO};
 use crate::search::{Report, limit, search};
-use crate::setups::{ONE_APART, Setup, TWO_AND_TWO};
 use crate::world::World;
 
 fn nothing_breaks(setups: &[Setup], default: usize) {
     println!("{}", Report::HEAD);
     for setup in setups {
-        let mut world = World::new(setup.clone());
+        let mut world = World::new(Single::new(setup.clone()));
         let report = search(&mut world, limit(default));
         println!("{}", report.row(setup.name));
         if let Some((breach, steps)) = &report.failure {

@@ -3,8 +3,9 @@
 
 use synod_paxos::single::planted::Bug;
 
+use super::Single;
+use super::setups::{ONE_APART, Setup};
 use crate::search::{limit, search};
-use crate::setups::{ONE_APART, Setup};
 use crate::world::World;
 
 /// States in which each bug must be found; the table says how many it took.
@@ -99,7 +100,7 @@ fn each_planted_bug_is_found_and_the_machine_passes_the_same_search() {
     println!("|---|---|---|---|---|---|---|");
     let mut missed = Vec::new();
     for (bug, setup) in table() {
-        let mut world = World::new(setup.clone().with(Some(bug)));
+        let mut world = World::new(Single::new(setup.clone().with(Some(bug))));
         let report = search(&mut world, limit(BUDGET));
         let Some((breach, steps)) = &report.failure else {
             println!("{bug:?}: missed {}", report.row(setup.name));
@@ -115,7 +116,7 @@ fn each_planted_bug_is_found_and_the_machine_passes_the_same_search() {
             report.took.as_secs_f64(),
             breach.0
         );
-        let mut world = World::new(setup.clone());
+        let mut world = World::new(Single::new(setup.clone()));
         let clean = search(&mut world, report.distinct);
         assert!(clean.failure.is_none(), "{}: {clean:?}", setup.name);
     }

@@ -29,7 +29,7 @@ pub(crate) struct Setup {
     pub(crate) awake: &'static [u64],
     /// Whether only the coordinator learns.
     lone: bool,
-    /// How it begins: see [`World::play`](crate::world::World::play).
+    /// How it begins: see [`Model::scripts`](crate::model::Model::scripts).
     pub(crate) script: &'static str,
     pub(crate) bug: Option<Bug>,
 }
@@ -206,8 +206,21 @@ impl Setup {
         }
     }
 
-    pub(crate) const fn coordinator(&self) -> NodeId {
-        NodeId(self.proposers[0])
+    /// The coordinator opens its fast ballot, and every acceptor promises it.
+    pub(crate) fn opening(&self) -> String {
+        if !self.opened {
+            return String::new();
+        }
+        let coordinator = self.proposers[0];
+        let ballot = format!("1f.{coordinator}");
+        let mut script = format!("{coordinator} ticks\n");
+        for acceptor in 1..=self.acceptors {
+            script += &format!("{acceptor} prepare {ballot}\n");
+        }
+        for acceptor in 1..=self.acceptors {
+            script += &format!("{coordinator} promise {ballot} {acceptor}\n");
+        }
+        script
     }
 
     /// How many acceptors have no other role: the first nodes.

@@ -8,9 +8,7 @@ use synod_paxos::Ballot;
 use synod_paxos::single::{Body, Message, ValueId};
 use synod_quorum::PaxosPhases;
 
-/// A rule that is broken.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Breach(pub(crate) String);
+use crate::model::Breach;
 
 /// All votes, by ballot and value.
 #[derive(Default)]
