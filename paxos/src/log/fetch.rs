@@ -430,10 +430,13 @@ impl Node {
         self.held.raise(index);
         self.unnoted = true;
         self.chosen = index;
-        // Perhaps of another configuration: the leader says again what is open.
-        self.fast.begin(index);
+        if drops {
+            // What was open was so in another configuration.
+            self.fast.begin(index);
+        }
         self.due = true;
         self.hand_snapshot(&meta);
+        self.settle_fast();
         self.outbox.note_after(Note::Installed(index));
         self.outbox
             .event_after(LogEvent::Detail(Detail::SnapshotInstalled { id: meta.id }));
