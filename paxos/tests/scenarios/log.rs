@@ -146,7 +146,10 @@ impl Play for Log {
         if let LogRecord::Put(run) = &record {
             for (slot, entry) in run.iter() {
                 let key = (slot, Ballot::from(run.stamp()));
-                let (known, voters) = self.votes.entry(key).or_insert((entry.clone(), Vec::new()));
+                let (known, voters) = self
+                    .votes
+                    .entry(key)
+                    .or_insert_with(|| (entry.clone(), Vec::new()));
                 if known != entry {
                     return Err(format!("{key:?} is for {known:?} and {entry:?}"));
                 }
