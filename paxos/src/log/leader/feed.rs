@@ -66,8 +66,11 @@ impl Leader {
             }
             let gap = peer.acked.gap_end(peer.next).unwrap_or(end).min(end);
             let Some(entries) = node.slots.read(peer.next, gap, most) else {
-                let planted = planted!(node, GapNotFilled) || planted!(node, SuffixNotProposed);
-                debug_assert!(planted, "what is pushed is in memory");
+                let (gap, suffix) = (
+                    planted!(node, GapNotFilled),
+                    planted!(node, SuffixNotProposed),
+                );
+                debug_assert!(gap || suffix, "what is pushed is in memory");
                 break;
             };
             let (first, last, bytes) = (entries.first(), entries.last(), entries.weight());
