@@ -10,7 +10,7 @@ use synod_core::{
 };
 use synod_paxos::Ballot;
 use synod_paxos::log::planted::Bug;
-use synod_paxos::log::{Epoch, Body, Config, Detail, Event, Message, MultiPaxos};
+use synod_paxos::log::{Body, Config, Detail, Epoch, Event, Message, MultiPaxos};
 
 use crate::hall::{Done, Hall, Play};
 use crate::names::Names;
@@ -148,7 +148,10 @@ impl Play for Log {
         if let LogRecord::Put(run) = &record {
             for (slot, entry) in run.iter() {
                 let key = (slot, Ballot::from(run.stamp()));
-                let (known, voters) = self.votes.entry(key).or_insert((entry.clone(), Vec::new()));
+                let (known, voters) = self
+                    .votes
+                    .entry(key)
+                    .or_insert_with(|| (entry.clone(), Vec::new()));
                 if known != entry {
                     return Err(format!("{key:?} is for {known:?} and {entry:?}"));
                 }
