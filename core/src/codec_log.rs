@@ -30,6 +30,7 @@ impl Encode for EntryKind {
             Self::Command => 0,
             Self::Blank => 1,
             Self::Config => 2,
+            Self::Named => 3,
         });
     }
 }
@@ -40,6 +41,7 @@ impl Decode for EntryKind {
             0 => Ok(Self::Command),
             1 => Ok(Self::Blank),
             2 => Ok(Self::Config),
+            3 => Ok(Self::Named),
             tag => Err(DecodeError::Tag {
                 what: "entry kind",
                 tag,

@@ -52,6 +52,10 @@ pub enum EntryKind {
     Blank,
     /// A configuration of the protocol itself.
     Config,
+    /// A command behind which the protocol has written whose proposal it is, for itself: a protocol
+    /// that has two proposals for one place tells them apart by that, not by their bytes. It is
+    /// handed out as a [`Command`](Self::Command), without the name.
+    Named,
 }
 
 /// One entry, without its place.

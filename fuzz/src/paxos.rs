@@ -257,6 +257,10 @@ fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
             chosen: index(script)?,
             pushed: index(script)?,
             round: round(script)?,
+            fast: match script.int_in_range(0..=2)? {
+                0 => Some(index(script)?),
+                _ => None,
+            },
         }),
         9 => Body::Accepted {
             held: cover(script)?,

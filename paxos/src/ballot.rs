@@ -60,6 +60,34 @@ impl Ballot {
         self.round % 2 == 1
     }
 
+    /// How votes are ordered in a log, where a proposer's fast ballot and its classic one belong to one
+    /// leadership: what was promised is the classic ballot, votes of the fast one lie directly below
+    /// it, and nothing of anybody else lies between. (In the order of ballots the classic ballot of
+    /// another proposer in the same round would lie between: its vote would count for more than one of
+    /// the fast ballot that came after it.) Among classic ballots it is the order of ballots.
+    #[must_use]
+    pub(crate) const fn rank(self) -> (u64, u64, bool) {
+        (self.round / 2, self.proposer.0, !self.is_fast())
+    }
+
+    /// The fast ballot of the leadership that this one is of.
+    #[must_use]
+    pub(crate) const fn as_fast(self) -> Self {
+        Self {
+            round: self.round | 1,
+            proposer: self.proposer,
+        }
+    }
+
+    /// The classic ballot of the leadership that this one is of.
+    #[must_use]
+    pub(crate) const fn as_classic(self) -> Self {
+        Self {
+            round: self.round & !1,
+            proposer: self.proposer,
+        }
+    }
+
     /// The mark that entries of this ballot carry in a log.
     #[must_use]
     pub const fn stamp(self) -> Stamp {

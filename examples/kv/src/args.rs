@@ -115,18 +115,19 @@ fn next<'a>(parser: &'a mut lexopt::Parser) -> Result<Option<lexopt::Arg<'a>>, S
 fn demo(mut parser: lexopt::Parser) -> Result<Action, String> {
     let mut args = DemoArgs {
         protocol: ProtocolName::default(),
-        nodes: 3,
+        nodes: 0,
         seconds: 12,
         clients: 16,
         keep: false,
         report: None,
         input: None,
     };
+    let mut nodes = None;
     while let Some(arg) = next(&mut parser)? {
         match arg {
             Short('h') | Long("help") => return Ok(Action::Help(crate::help::DEMO)),
             Long("protocol") => args.protocol = text(&mut parser)?.parse()?,
-            Long("nodes") => args.nodes = number(&mut parser, "--nodes", 3, 9)?,
+            Long("nodes") => nodes = Some(number(&mut parser, "--nodes", 3, 9)?),
             Long("seconds") => args.seconds = number(&mut parser, "--seconds", 3, 30)?,
             Long("clients") => args.clients = number(&mut parser, "--clients", 1, 256)?,
             Long("keep") => args.keep = true,
@@ -135,6 +136,7 @@ fn demo(mut parser: lexopt::Parser) -> Result<Action, String> {
             other => return Err(unexpected(other)),
         }
     }
+    args.nodes = nodes.unwrap_or_else(|| args.protocol.nodes());
     Ok(Action::Demo(args))
 }
 

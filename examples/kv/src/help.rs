@@ -22,14 +22,14 @@ the outside that every acknowledged write is there exactly once and that what cl
 linearizable. The last line holds the figures. It exits with 0 only if every check has passed.
 
   --seconds N      how long the load lasts, 3 to 30 (12)
-  --nodes N        3 to 9 (3)
+  --nodes N        3 to 9 (3; with fast-paxos 5, of which four choose fast)
   --clients N      1 to 256 (16)
   --input FILE     commands to run besides the generated load; `-` reads standard input
                    (a bundled sample). One command a line: put KEY VALUE, get KEY,
                    append KEY VALUE, delete KEY, cas KEY OLD NEW; # begins a comment
   --report FILE    write the figures as JSON
   --keep           keep the directory with the logs
-  --protocol NAME  raft or multi-paxos (raft)
+  --protocol NAME  raft, multi-paxos or fast-paxos (raft)
 ";
 
 pub(crate) const SERVE: &str = "\
@@ -42,7 +42,7 @@ synod-kv serve: run one node
   --cluster-id N             nodes of another cluster are refused (1)
   --join                     join a cluster that runs: see `members add-learner`
   --exit-with-stdin          stop when standard input ends, as when a parent process dies
-  --protocol NAME            raft or multi-paxos: the same on all nodes (raft)
+  --protocol NAME            raft, multi-paxos or fast-paxos: the same on all nodes (raft)
 
 Traffic between nodes and from clients is neither encrypted nor authenticated here: use it on
 loopback or a private network. synod-node has mutual TLS.

@@ -42,7 +42,9 @@ pub(crate) fn raft(config: synod_raft::ConfigBuilder) -> Result<synod_raft::Conf
 pub(crate) fn multi_paxos(
     config: synod_paxos::log::ConfigBuilder,
 ) -> Result<synod_paxos::log::ConfigBuilder, String> {
-    let bug = find(&synod_paxos::log::planted::Bug::ALL)?;
+    use synod_paxos::log::planted::Bug;
+    let all: Vec<Bug> = Bug::ALL.into_iter().chain(Bug::FAST).collect();
+    let bug = find(&all)?;
     Ok(match bug {
         Some(bug) => config.danger_plant(bug),
         None => config,

@@ -12,6 +12,8 @@ pub(crate) enum ProtocolName {
     #[default]
     Raft,
     MultiPaxos,
+    /// Multi-Paxos with fast rounds: the same machine under another setting.
+    FastPaxos,
 }
 
 impl ProtocolName {
@@ -20,6 +22,16 @@ impl ProtocolName {
         match self {
             Self::Raft => "raft",
             Self::MultiPaxos => "multi-paxos",
+            Self::FastPaxos => "fast-paxos",
+        }
+    }
+
+    /// How many nodes make sense if nobody says otherwise: as few as go on as before when one is gone.
+    pub(crate) const fn nodes(self) -> u64 {
+        match self {
+            Self::Raft | Self::MultiPaxos => 3,
+            // Four of five are a fast quorum; of three all are, and of four three.
+            Self::FastPaxos => 5,
         }
     }
 }
@@ -31,8 +43,9 @@ impl FromStr for ProtocolName {
         match name {
             "raft" => Ok(Self::Raft),
             "multi-paxos" => Ok(Self::MultiPaxos),
+            "fast-paxos" => Ok(Self::FastPaxos),
             other => Err(format!(
-                "--protocol ({other}) must be one of: raft, multi-paxos"
+                "--protocol ({other}) must be one of: raft, multi-paxos, fast-paxos"
             )),
         }
     }
@@ -46,6 +59,8 @@ pub(crate) struct Founding {
     pub(crate) voters: Vec<NodeId>,
     /// Fresh for each start.
     pub(crate) seed: u64,
+    /// With fast rounds, where the protocol has them.
+    pub(crate) fast: bool,
 }
 
 /// A replicated log that the service can run on.
@@ -78,6 +93,11 @@ impl Protocol for MultiPaxos {
             .seed(founding.seed)
             // As above.
             .forward_proposals(false);
+        let config = if founding.fast {
+            config.fast_rounds()
+        } else {
+            config
+        };
         #[cfg(feature = "planted")]
         let config = crate::planted::multi_paxos(config)?;
         let config = config.build().map_err(|error| error.to_string())?;

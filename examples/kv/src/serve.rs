@@ -30,7 +30,7 @@ pub(crate) fn fresh_seed() -> u64 {
 pub(crate) async fn run(args: ServeArgs) -> Result<(), String> {
     match args.protocol {
         ProtocolName::Raft => run_on::<Raft>(args).await,
-        ProtocolName::MultiPaxos => run_on::<MultiPaxos>(args).await,
+        ProtocolName::MultiPaxos | ProtocolName::FastPaxos => run_on::<MultiPaxos>(args).await,
     }
 }
 
@@ -129,6 +129,7 @@ fn founding(args: &ServeArgs) -> Founding {
         id: args.id,
         voters: if args.join { Vec::new() } else { voters },
         seed: fresh_seed(),
+        fast: args.protocol == ProtocolName::FastPaxos,
     }
 }
 

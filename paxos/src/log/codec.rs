@@ -35,6 +35,7 @@ impl Encode for Accept {
         self.chosen.encode(out);
         self.pushed.encode(out);
         self.round.encode(out);
+        self.fast.encode(out);
     }
 }
 
@@ -45,6 +46,7 @@ impl Decode for Accept {
             chosen: Decode::decode(input)?,
             pushed: Decode::decode(input)?,
             round: Decode::decode(input)?,
+            fast: Decode::decode(input)?,
         })
     }
 }
@@ -112,6 +114,8 @@ mod tag {
     pub(super) const FILL: u8 = 19;
     pub(super) const LEASE: u8 = 20;
     pub(super) const GRANTED: u8 = 21;
+    pub(super) const OFFER: u8 = 22;
+    pub(super) const VOTED: u8 = 23;
 }
 
 impl Encode for Body {
@@ -214,6 +218,14 @@ impl Encode for Body {
                     denial.encode(out);
                 }
             }
+            Self::Offer(entries) => {
+                out.put_u8(tag::OFFER);
+                entries.encode(out);
+            }
+            Self::Voted(votes) => {
+                out.put_u8(tag::VOTED);
+                votes.encode(out);
+            }
             Self::Stranger { known } => {
                 out.put_u8(tag::STRANGER);
                 known.encode(out);
@@ -308,6 +320,8 @@ impl Decode for Body {
                     None => Err(Decode::decode(input)?),
                 },
             },
+            tag::OFFER => Self::Offer(Decode::decode(input)?),
+            tag::VOTED => Self::Voted(Decode::decode(input)?),
             tag::STRANGER => Self::Stranger {
                 known: Decode::decode(input)?,
             },

@@ -37,6 +37,9 @@ pub enum ConfigError {
         /// The longest lease that there is.
         longest: Duration,
     },
+    /// Fast rounds need quorums of their own.
+    #[error("fast_rounds needs quorums with fast ones: PaxosPhases::with_fast")]
+    NoFastQuorums,
     /// A limit of zero would let nothing through.
     #[error("{name} (0) must be at least 1")]
     Zero {

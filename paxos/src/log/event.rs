@@ -30,6 +30,18 @@ pub enum Detail {
         /// How many of them nobody had voted in: they are filled with blanks.
         blanks: u64,
     },
+    /// This leader opens slots: from here on voters offer what they are asked to propose to all others
+    /// themselves.
+    FastOpened {
+        /// The first of them.
+        first: LogIndex,
+    },
+    /// In this open slot the fast ballot has chosen nothing, or nothing that is known: the leader
+    /// has proposed what it may in its classic ballot.
+    Collided {
+        /// Which slot.
+        index: LogIndex,
+    },
     /// A configuration is in force: it was chosen.
     Membership {
         /// Where it is in the log.

@@ -226,6 +226,16 @@ pub(crate) fn page(
     Ok(answer_page(node, after, at.max(after), runs))
 }
 
+/// Chosen entries with the mark of a classic ballot.
+fn classic(entries: Entries) -> Entries {
+    let ballot = Ballot::from(entries.stamp());
+    if !ballot.is_fast() {
+        return entries;
+    }
+    let same = entries.as_slice().iter().cloned();
+    Entries::new(entries.first(), ballot.as_classic().stamp(), same)
+}
+
 /// The same votes as if all had been cast in `ballot`: a bug that can be planted.
 pub(crate) fn restamp(page: Page, ballot: Ballot) -> Page {
     let again = |run: &Entries| {
@@ -302,6 +312,9 @@ impl Node {
                     self.drop_message();
                     break 'runs;
                 }
+                // Chosen in the fast ballot of a leadership, it is the only value of the classic one. This
+                // node has not voted for it in the fast one, and does not say so.
+                let part = classic(part);
                 marked |= Ballot::from(part.stamp()) != self.promised;
                 self.put_chosen(&part);
                 self.choose(last);
@@ -327,7 +340,15 @@ impl Node {
     fn put_chosen(&mut self, entries: &Entries) {
         let (first, last) = (entries.first(), entries.last());
         let own = self.slots.runs_in(first, last);
-        let own: Vec<Run> = own.filter(|run| run.stamp >= entries.stamp()).collect();
+        let ballot = Ballot::from(entries.stamp());
+        let own = own.filter(|run| {
+            let vote = Ballot::from(run.stamp);
+            let later = vote.rank() >= ballot.rank();
+            // A vote of the same leadership's fast ballot may be for another value; where it is not,
+            // it stays, for those who count it.
+            later || (vote == ballot.as_fast() && self.is_same(*run, entries))
+        });
+        let own: Vec<Run> = own.collect();
         let mut at = first;
         for run in own {
             if at < run.first {
@@ -339,6 +360,17 @@ impl Node {
         if at <= last {
             self.put(entries.after(at.previous()));
         }
+    }
+
+    /// Whether what this node has in these slots is what is chosen there, as far as it is in memory.
+    fn is_same(&self, run: Run, entries: &Entries) -> bool {
+        let (mut at, mut same) = (run.first, true);
+        while same && at <= run.last {
+            let own = self.slots.chunk_from(at);
+            same = own.is_some_and(|chunk| chunk.get(at) == entries.get(at));
+            at = at.next();
+        }
+        same
     }
 
     /// A piece of a snapshot; `true` if it was the last one that was missing. While pieces come from
@@ -428,8 +460,13 @@ impl Node {
         self.held.raise(index);
         self.unnoted = true;
         self.chosen = index;
+        if drops {
+            // What was open was so in another configuration.
+            self.fast.begin(index);
+        }
         self.due = true;
         self.hand_snapshot(&meta);
+        self.settle_fast();
         self.outbox.note_after(Note::Installed(index));
         self.outbox
             .event_after(LogEvent::Detail(Detail::SnapshotInstalled { id: meta.id }));

@@ -1,6 +1,6 @@
 //! The follower: votes for what the leader proposes, and learns what is chosen.
 
-use synod_core::{LogIndex, NodeId, Round};
+use synod_core::{Instant, LogIndex, NodeId, Round};
 
 use super::Epoch;
 use super::message::{Accept, Body, Page, Piece};
@@ -23,6 +23,8 @@ pub(crate) struct Follower {
     pub(crate) fetching: Window,
     /// It lacks more, and asks once the disk has room.
     waits: bool,
+    /// Where it has stopped among open slots, and since when: votes are on their way, perhaps.
+    behind: Option<(LogIndex, Instant)>,
     /// Who is in a later epoch, and which: this node fetches what is chosen before it takes part
     /// again.
     later: Option<(NodeId, Epoch)>,
@@ -40,6 +42,7 @@ impl Follower {
             fetching: before.map_or_else(Window::default, |before| before.fetching.clone()),
             waits: before.is_some_and(|before| before.waits),
             later: before.and_then(|before| before.later),
+            behind: None,
         }
     }
 
@@ -65,7 +68,11 @@ impl Follower {
             chosen,
             pushed,
             round,
+            fast,
         } = accept;
+        if let Some(first) = fast {
+            node.open_fast(first);
+        }
         self.asked |= entries.is_empty() || round > self.round;
         self.round = self.round.max(round);
         node.touch = node.now;
@@ -100,7 +107,9 @@ impl Follower {
     /// Asks `peer` for what the leader does not send by itself.
     fn catch_up(&mut self, node: &mut Node, peer: NodeId) {
         let known = node.held.through();
-        let enough = known >= self.chosen || known.next() >= self.pushed;
+        let open = node.fast.open.is_some_and(|first| known.next() >= first);
+        let pushed = known.next() >= self.pushed && !open;
+        let enough = known >= self.chosen || pushed || (open && self.may_come(node, known));
         if enough && !self.is_behind(node) {
             self.fetching.clear();
             return;
@@ -111,13 +120,30 @@ impl Follower {
             self.waits = true;
             return;
         }
-        // What the leader sends by itself is not asked for, if this node is of its epoch.
-        let end = if self.is_behind(node) {
+        // What the leader sends by itself is not asked for, if this node is of its epoch; of open slots
+        // it sends nothing.
+        let end = if open || self.is_behind(node) {
             LogIndex(u64::MAX)
         } else {
             self.pushed.previous()
         };
         self.fetching.ask(node, peer, end);
+    }
+
+    /// Whether what is chosen in open slots may still be learned from votes, which need no question.
+    fn may_come(&mut self, node: &Node, known: LogIndex) -> bool {
+        if !node.is_voter() || !self.fetching.is_idle() {
+            return false;
+        }
+        match self.behind {
+            Some((at, since)) if at == known => {
+                node.now.since(since) < node.config.timing.heartbeat
+            }
+            Some(_) | None => {
+                self.behind = Some((known, node.now));
+                true
+            }
+        }
     }
 
     /// The disk has room again.

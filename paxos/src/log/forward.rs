@@ -57,6 +57,10 @@ impl MultiPaxos {
             return node.drop_message();
         }
         match outcome {
+            Outcome::Accepted(LogIndex::START) => {
+                let until = node.now + node.config.timing.forward_timeout;
+                node.fast.offers.passed_on(tickets, until);
+            }
             Outcome::Accepted(index) if node.awaits(index, count, ballot) => {
                 let count = u64::from(count);
                 node.tickets.claim(index, count, ballot, first);

@@ -9,6 +9,7 @@ use synod_core::{
     Denial, Entries, Entry, Instant, LeaderReads, LogIndex, NodeId, Outcome, Refusal, Round, Ticket,
 };
 
+use super::fast::{Lead, Name};
 use super::lease::Lease;
 use super::message::Body;
 use super::node::Node;
@@ -60,7 +61,8 @@ pub(crate) struct Leader {
     commit_due: Option<Instant>,
     commit_overdue: bool,
     /// Something may have to be written or sent.
-    due: bool,
+    pub(crate) due: bool,
+    pub(crate) fast: Lead,
     /// What is proposed and not chosen, in bytes.
     pub(crate) uncommitted: usize,
 }
@@ -97,6 +99,7 @@ impl Leader {
             commit_due: None,
             commit_overdue: false,
             due: true,
+            fast: Lead::default(),
             uncommitted: 0,
         };
         let blanks = leader.propose_again(node, through, found);
@@ -225,6 +228,9 @@ impl Leader {
             self.forwarded.insert(from, (life, Ticket(last)));
             let asked = node.config.thrifty.then_some(node.now);
             let accepted = match self.peer(from) {
+                Some(_) if node.fast.open.is_some() => {
+                    Self::offer_for(node, (life, first), commands)
+                }
                 Some(peer) => {
                     peer.asked = asked;
                     self.accept(node, commands)
@@ -246,17 +252,36 @@ impl Leader {
         );
     }
 
+    /// Offers commands in open slots under the names that their own node gives them: it knows
+    /// them again.
+    fn offer_for(
+        node: &mut Node,
+        (life, first): (u64, Ticket),
+        commands: Vec<Bytes>,
+    ) -> Result<LogIndex, Denial> {
+        fit(node, &commands)?;
+        let limit = node.config.limits.uncommitted_bytes;
+        let weight = commands
+            .iter()
+            .map(|command| command.len() + Entry::OVERHEAD)
+            .sum();
+        let known = life != node.life && first.0 > 0;
+        if !known || !node.fast.offers.fits(weight, limit) {
+            return Err(Denial::Busy { limit: clip(limit) });
+        }
+        for (number, command) in (first.0..).zip(commands) {
+            let name = Name { life, number };
+            node.fast.offers.take_on(name, name.command(&command));
+        }
+        Ok(LogIndex::START)
+    }
+
     fn accept(&mut self, node: &mut Node, commands: Vec<Bytes>) -> Result<LogIndex, Denial> {
         if let Some(stop) = self.closed(node) {
             return Err(Denial::ChangeUnderWay(stop));
         }
+        fit(node, &commands)?;
         let limits = &node.config.limits;
-        let clip = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-        let mut lengths = commands.iter().map(Bytes::len);
-        if let Some(len) = lengths.find(|len| *len > limits.command_bytes) {
-            let (len, limit) = (clip(len), clip(limits.command_bytes));
-            return Err(Denial::TooLarge { len, limit });
-        }
         let weights = commands
             .iter()
             .map(|command| command.len() + Entry::OVERHEAD);
@@ -316,6 +341,10 @@ impl Leader {
             if node.history.since() != self.since {
                 self.follow_membership(node);
             }
+            // What a fast quorum has voted for needs nothing more.
+            if node.choose_decided() {
+                continue;
+            }
             let at = node.chosen.next();
             if at > node.held.through() {
                 break;
@@ -350,6 +379,13 @@ impl Leader {
         self.confirm_reads(node);
     }
 
+    /// Goes on through what fast quorums have voted for.
+    pub(crate) fn advance_decided(&mut self, node: &mut Node) {
+        if node.fast.open.is_some() && node.is_decided(node.chosen.next(), node.chosen.next()) {
+            self.advance(node);
+        }
+    }
+
     /// What a peer holds durably of this ballot.
     pub(crate) fn on_accepted(
         &mut self,
@@ -360,7 +396,10 @@ impl Leader {
     ) {
         let place = self.peers.iter().position(|peer| peer.id == from);
         let sound = |place: &usize| {
-            round <= self.peers[*place].round_sent && held.last() <= node.slots.sealed()
+            // Of open slots it may know what this leader does not.
+            let open = node.fast.open.map_or(LogIndex::START, |_| node.window());
+            let last = node.slots.sealed().max(open);
+            round <= self.peers[*place].round_sent && held.last() <= last
         };
         let Some(place) = place.filter(sound) else {
             return node.drop_message();
@@ -369,6 +408,7 @@ impl Leader {
         peer.heard = node.now;
         peer.round_acked = peer.round_acked.max(round);
         let news = peer.acknowledged(held, node.now);
+        self.note_answer(node, from);
         self.due |= news;
         if news {
             self.advance(node);
@@ -384,9 +424,10 @@ impl Leader {
             .map_or(self.heartbeat_due, |due| due.min(self.heartbeat_due))
     }
 
-    /// Fires what is due.
-    pub(crate) fn tick(&mut self, node: &Node) {
-        if node.now >= self.heartbeat_due {
+    /// Fires what is due; says whether that was the heartbeat.
+    pub(crate) fn tick(&mut self, node: &Node) -> bool {
+        let beats = node.now >= self.heartbeat_due;
+        if beats {
             self.heartbeat_due = node.now + node.config.timing.heartbeat;
             self.beat = true;
             self.due = true;
@@ -399,15 +440,38 @@ impl Leader {
             self.commit_overdue = true;
             self.due = true;
         }
+        beats
     }
 
     /// The leader's own invariants.
     pub(crate) fn check(&self, node: &Node) {
         self.peers.iter().for_each(Peer::check);
         assert_eq!(self.ballot, node.promised, "a leader's ballot is promised");
-        let all = planted!(node, GapNotFilled) || node.held.through() == node.slots.sealed();
-        assert!(all, "a leader holds everything up to its end");
-        let ahead = |peer: &Peer| peer.acked.last() > node.slots.sealed();
+        let open = node.fast.open;
+        let end = open.map_or_else(|| node.slots.sealed(), LogIndex::previous);
+        let all = planted!(node, GapNotFilled) || node.held.through() >= end;
+        assert!(
+            all,
+            "a leader holds everything up to its end, or up to what is open"
+        );
+        let ahead = |peer: &Peer| open.is_none() && peer.acked.last() > node.slots.sealed();
         assert!(!self.peers.iter().any(ahead), "nobody has more");
+    }
+}
+
+fn clip(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// Whether none of these commands is too long.
+fn fit(node: &Node, commands: &[Bytes]) -> Result<(), Denial> {
+    let limit = node.config.limits.command_bytes;
+    let mut lengths = commands.iter().map(Bytes::len);
+    match lengths.find(|len| *len > limit) {
+        Some(len) => Err(Denial::TooLarge {
+            len: clip(len),
+            limit: clip(limit),
+        }),
+        None => Ok(()),
     }
 }

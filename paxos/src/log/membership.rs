@@ -56,6 +56,16 @@ impl Membership {
         PaxosPhases::majority(voters).map_err(|error| ConfigError::Voters(error.to_string()))
     }
 
+    /// Majorities, and three quarters, rounded up, in fast rounds: the fewest that any majority tells apart
+    /// (*Fast Paxos* §2.2, with N > 2F and N > 2E + F).
+    pub(crate) fn fast(voters: Vec<NodeId>) -> Result<PaxosPhases, ConfigError> {
+        let wrong = |error: &dyn core::fmt::Display| ConfigError::Voters(error.to_string());
+        let need = (3 * voters.len()).div_ceil(4);
+        let majority = Quorum::majority(voters.clone()).map_err(|error| wrong(&error))?;
+        let fast = Quorum::count(need, voters).map_err(|error| wrong(&error))?;
+        PaxosPhases::with_fast(&majority, &majority, &fast).map_err(|error| wrong(&error))
+    }
+
     pub(crate) fn founding(
         phases: PaxosPhases,
         learners: Vec<NodeId>,

@@ -8,7 +8,7 @@ use synod_core::{
     Denial, Entries, Generation, LogIndex, Outcome, Round, SnapshotId, SnapshotMeta, Ticket,
 };
 
-use super::{Cover, Epoch};
+use super::{Cover, Epoch, Name, Votes};
 use crate::Ballot;
 
 /// A message: who the sender is by its storage, the ballot it is about, and what it says.
@@ -103,7 +103,8 @@ pub enum Body {
         first: Ticket,
         /// How many commands it is about.
         count: u32,
-        /// What became of them; slots are of the message's ballot.
+        /// What became of them; slots are of the message's ballot. Slot 0: the leader offers them in
+        /// open slots under the sender's life and tickets, and nobody knows yet in which ones.
         outcome: Outcome,
     },
     /// Asks the leader from which slot on a linearizable read may be answered.
@@ -122,6 +123,12 @@ pub enum Body {
         /// The slot, or why there is none.
         index: Result<LogIndex, Denial>,
     },
+    /// Values for open slots, marked with the fast ballot of the leadership: whoever has not voted in a
+    /// slot may vote for the one that is offered there (*Fast Paxos*, 2006). To a leader that has opened
+    /// none: what to propose in these slots.
+    Offer(Entries),
+    /// What the sender has voted for in the leadership's fast ballot, durably.
+    Voted(Vec<Votes>),
     /// Asks for the last slot that the receiver has voted in: a Paxos quorum read.
     QuorumRead {
         /// One life of the sender's machine.
@@ -181,6 +188,9 @@ pub struct Accept {
     /// The leader's round: an answer that names it confirms the leadership at a time after the
     /// round began.
     pub round: Round,
+    /// The first open slot, if there are any: from there on voters vote for what anybody offers.
+    /// The same for the rest of the leadership, once there is one.
+    pub fast: Option<LogIndex>,
 }
 
 /// What a node holds of `after < slot <= through`: all of it, or all that is chosen if it was asked
@@ -237,6 +247,13 @@ impl Message {
                 }
                 0
             }
+            Body::Offer(entries) => {
+                let own = Ballot::from(entries.stamp()) == self.ballot.as_fast();
+                if !own || entries.is_empty() || !are_named(entries) {
+                    return false;
+                }
+                0
+            }
             Body::Ask { .. }
             | Body::TakeOver
             | Body::Prepare { .. }
@@ -248,6 +265,7 @@ impl Message {
             | Body::Proposed { .. }
             | Body::Read { .. }
             | Body::ReadAt { .. }
+            | Body::Voted(_)
             | Body::QuorumRead { .. }
             | Body::QuorumReadAt { .. }
             | Body::Lease { .. }
@@ -256,7 +274,8 @@ impl Message {
             | Body::Stranger { .. } => 0,
         };
         let greatest = self.greatest().max(self.epoch.0);
-        self.ballot.round.max(ballots).max(greatest) <= LIMIT
+        // What is promised is a classic ballot; fast ones are never promised by themselves.
+        !self.ballot.is_fast() && self.ballot.round.max(ballots).max(greatest) <= LIMIT
     }
 
     /// The greatest of its slots and counters.
@@ -271,8 +290,15 @@ impl Message {
                 let entries = &accept.entries;
                 let slots = entries.last().0.max(entries.first().0);
                 let slots = slots.max(accept.chosen.0).max(accept.pushed.0);
+                let slots = slots.max(accept.fast.map_or(0, |first| first.0));
                 slots.max(accept.round.0)
             }
+            Body::Offer(entries) => entries.last().0.max(entries.first().0),
+            Body::Voted(votes) => votes
+                .iter()
+                .map(|run| run.last().0.max(run.first.0))
+                .max()
+                .unwrap_or(0),
             Body::Accepted { held, round } => held.last().0.max(round.0),
             Body::Fetch {
                 after,
@@ -316,8 +342,18 @@ impl Page {
         let in_order = self.runs.iter().all(|run| {
             let follows = !run.is_empty() && run.first() > end;
             end = run.last();
-            follows && Ballot::from(run.stamp()) <= promised
+            let ballot = Ballot::from(run.stamp());
+            let named = !ballot.is_fast() || are_named(run);
+            follows && named && ballot.rank() <= promised.rank()
         });
         in_order && end <= self.through && self.through.0 <= Ballot::LAST_ROUND
     }
+}
+
+/// Whether each of these says whose it is, as everything does that was offered.
+fn are_named(entries: &Entries) -> bool {
+    entries
+        .as_slice()
+        .iter()
+        .all(|entry| Name::of(entry).is_some())
 }

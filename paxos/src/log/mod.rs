@@ -17,6 +17,11 @@
 //!   connectivity (`elect.rs`).
 //! - **A ballot is no term.** The same entry may carry another mark on each node.
 //!
+//! With [`ConfigBuilder::fast_rounds`] it is Fast Paxos, slot by slot (`fast.rs`): what is proposed on a voter
+//! goes to all acceptors from there, and is chosen two message delays later if nobody wants the same
+//! slot. Where somebody does, the leader goes on with coordinated recovery. (Uncoordinated recovery is
+//! for [one decree](crate::single).)
+//!
 //! `node.rs` is what a node is in every role: promise, slots, links, outbox. `prepare.rs` is phase 1,
 //! `leader.rs` with `leader/feed.rs` and `follower.rs` are the two sides of phase 2, `fetch.rs` is how
 //! nodes get what they lack, `quorum_read.rs` reads that ask no leader, `lease.rs`
@@ -28,6 +33,7 @@ mod cover;
 mod elect;
 mod error;
 mod event;
+mod fast;
 mod fetch;
 mod follower;
 mod forward;
@@ -54,6 +60,7 @@ pub use config::{Config, ConfigBuilder};
 pub use cover::Cover;
 pub use error::{ConfigError, RestoreError};
 pub use event::{Detail, Event};
+pub use fast::{Name, Votes};
 pub use membership::{Epoch, Membership};
 pub use message::{Accept, Body, Message, Page, Piece};
 pub use multi::MultiPaxos;

@@ -1,5 +1,6 @@
 //! The machine: dispatch, and the transitions between roles.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use synod_core::{
@@ -46,7 +47,7 @@ pub struct MultiPaxos {
 pub(crate) enum Role {
     Follower(Follower),
     Candidate(Candidate),
-    Leader(Leader),
+    Leader(Box<Leader>),
 }
 
 impl MultiPaxos {
@@ -128,7 +129,7 @@ impl MultiPaxos {
         let (ballot, found) = (candidate.ballot, candidate.finish(node));
         node.leader = Some(node.id());
         node.age_claims();
-        self.role = Role::Leader(Leader::new(node, ballot, found));
+        self.role = Role::Leader(Box::new(Leader::new(node, ballot, found)));
         if planted!(node, ChosenGoesBack) {
             node.chosen = node.slots.base();
         }
@@ -137,7 +138,7 @@ impl MultiPaxos {
     }
 
     /// Takes over from whoever leads.
-    fn take_over(&mut self, why: &'static str) {
+    pub(super) fn take_over(&mut self, why: &'static str) {
         if self.node.is_voter() && !self.node.is_bound(self.node.id()) {
             self.become_candidate(why);
         }
@@ -171,8 +172,12 @@ impl MultiPaxos {
                     // Safe while other writes run: the promise was written before.
                     node.send_now(to, Body::Nack);
                 }
+                Note::Voted { ballot, votes } if ballot == node.promised => {
+                    let me = node.id();
+                    self.count_votes(me, &votes);
+                }
                 // Of a ballot that is over.
-                Note::Promised(_) | Note::Refused { .. } => {}
+                Note::Promised(_) | Note::Refused { .. } | Note::Voted { .. } => {}
             }
         }
         if !grown {
@@ -215,10 +220,19 @@ impl MultiPaxos {
             self.node.lose_touch();
         }
         match &mut self.role {
-            Role::Leader(leader) => leader.tick(&self.node),
+            Role::Leader(leader) => {
+                if leader.tick(&self.node)
+                    && let Some(why) = leader.watch_fast(&mut self.node)
+                {
+                    // Slots that are open stay so for the leadership: classic rounds need another.
+                    self.node.pause_fast();
+                    self.take_over(why);
+                }
+            }
             Role::Follower(follower) => follower.tick(&mut self.node),
             Role::Candidate(_) => {}
         }
+        self.resend_offers();
         if self.node.is_voter() && self.node.now >= self.election.ends {
             self.end_round();
         }
@@ -295,6 +309,9 @@ impl MultiPaxos {
     /// often has only to hand out what is ready.
     #[inline(never)]
     fn flush(&mut self) {
+        self.flush_offers();
+        // Own votes that count by now may decide slots, which are held then.
+        self.drain_notes();
         if !self.quorum_reads.is_idle() {
             self.read_by_quorums();
         }
@@ -317,6 +334,13 @@ impl MultiPaxos {
         self.drain_notes();
         self.follow_configuration();
         let node = &mut self.node;
+        match &mut self.role {
+            Role::Leader(leader) => leader.advance_decided(node),
+            Role::Follower(_) => {
+                node.choose_decided();
+            }
+            Role::Candidate(_) => {}
+        }
         if node.due {
             node.due = false;
             node.hand_out();

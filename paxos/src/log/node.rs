@@ -9,13 +9,14 @@ use synod_core::{
     LogIndex, LogLoad, LogRecord, NodeId, Outbox, RoleChange, SnapshotId, SnapshotMeta, mix,
 };
 
+use super::fast::{Fast, Pause};
 use super::lease::Grant;
 use super::membership::History;
 use super::planted::planted;
 use super::record::{HardState, Written};
 use super::slots::Slots;
 use super::tickets::Tickets;
-use super::{Body, Config, Cover, Detail, Epoch, Event, Membership, Message};
+use super::{Body, Config, Cover, Detail, Epoch, Event, Membership, Message, Votes};
 use crate::Ballot;
 
 mod adopt;
@@ -33,6 +34,8 @@ pub(crate) enum Note {
     Installed(LogIndex),
     /// The proposer of a lower ballot may be told of this one.
     Refused { ballot: Ballot, to: NodeId },
+    /// Its own votes in the fast ballot of this leadership count.
+    Voted { ballot: Ballot, votes: Vec<Votes> },
 }
 
 /// The parts of a node that do not depend on its role.
@@ -64,7 +67,8 @@ pub(crate) struct Node {
     pub(crate) chosen: LogIndex,
     /// What a restart would know of that.
     pub(super) hinted: LogIndex,
-    /// What is chosen here or accepted in the promised ballot.
+    /// What is chosen here or accepted in the promised ballot; votes of its leadership's fast ballot only
+    /// where they are known to be for what is chosen.
     pub(crate) held: Cover,
     /// What of it is durable.
     pub(crate) durable: Cover,
@@ -89,6 +93,9 @@ pub(crate) struct Node {
     pub(crate) due: bool,
     pub(crate) stopped: bool,
     pub(crate) dropped: Ghost<u64>,
+    /// What is known of fast rounds.
+    pub(crate) fast: Fast,
+    pub(crate) pause: Pause,
     /// Planted: what was promised before it accepted in the ballot that is promised now.
     #[cfg(feature = "planted")]
     pub(crate) unasked: Option<Ballot>,
@@ -130,6 +137,8 @@ impl Node {
             due: true,
             stopped: false,
             dropped: Ghost(0),
+            fast: Fast::default(),
+            pause: Pause::default(),
             #[cfg(feature = "planted")]
             unasked: None,
             slots,
@@ -297,6 +306,7 @@ impl Node {
     /// Of another ballot it has accepted nothing.
     pub(crate) fn let_go(&mut self) {
         let chosen = self.chosen;
+        self.fast.begin(chosen);
         self.held = Cover::up_to(chosen);
         self.clamp_durable(chosen);
     }
@@ -315,10 +325,7 @@ impl Node {
     /// Puts votes of the promised ballot, or what is chosen, on disk and in memory.
     pub(crate) fn put(&mut self, entries: Entries) {
         let (first, last) = (entries.first(), entries.last());
-        if !self.open_configs.is_empty() {
-            self.open_configs
-                .retain(|(index, _)| !(first..=last).contains(index));
-        }
+        self.forget_configs(first, last);
         for (index, entry) in Slots::configs(&entries) {
             self.note_config(index, entry.clone());
         }
@@ -418,6 +425,7 @@ impl Node {
     /// The node's own invariants.
     pub(crate) fn check(&self) {
         self.slots.check();
+        self.check_fast();
         assert!(
             self.chosen <= self.held.through(),
             "what is chosen is held: {} of {:?}",
@@ -437,9 +445,14 @@ impl Node {
                     for run in self.slots.runs_in(at, end) {
                         assert_eq!(run.first, at, "what is held is there");
                         assert_eq!(
-                            Ballot::from(run.stamp),
+                            Ballot::from(run.stamp).as_classic(),
                             self.promised,
                             "what is held and not chosen is of the promised ballot"
+                        );
+                        assert!(
+                            !Ballot::from(run.stamp).is_fast()
+                                || self.is_decided(run.first, run.last),
+                            "a fast vote is held once its value is chosen"
                         );
                         at = run.last.next();
                     }

@@ -122,6 +122,18 @@ impl Peer {
         !self.in_flight.is_empty() && now.since(self.moved) >= patience
     }
 
+    /// The leader proposes something in a slot that was passed over.
+    pub(crate) fn go_back(&mut self, at: LogIndex) {
+        self.next = self.next.min(at).max(self.acked.through().next());
+    }
+
+    /// The last slot of the message under way that this slot is in.
+    pub(crate) fn flies_to(&self, at: LogIndex) -> Option<LogIndex> {
+        let mut flights = self.in_flight.iter();
+        let flight = flights.find(|flight| (flight.first..=flight.last).contains(&at));
+        flight.map(|flight| flight.last)
+    }
+
     /// Entries in these slots have gone out.
     pub(crate) fn sent(&mut self, first: LogIndex, last: LogIndex, bytes: usize, now: Instant) {
         self.next = last.next();

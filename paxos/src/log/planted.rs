@@ -44,6 +44,16 @@ pub enum Bug {
     CountUnwritten,
     /// Entries are handed out a second time after a restart.
     HandOutTwice,
+    /// A fast quorum is three quarters rounded down.
+    FastQuorumFloor,
+    /// Recovery counts by the threshold of the smallest quorum, however many have replied.
+    LeastThreshold,
+    /// Votes of fast and classic ballots are compared as ballots are.
+    PlainOrder,
+    /// An acceptor votes for what is offered after it has accepted what the leader proposed.
+    FastVoteAfterClassic,
+    /// A learner counts a voter as often as it hears of its vote.
+    VoterCountedTwice,
     /// A leader proposes behind its stop-sign.
     ProposesBehindStop,
     /// An acceptor votes behind a stop-sign that it does not know to be chosen.
@@ -62,7 +72,16 @@ pub enum Bug {
 
 #[cfg(feature = "planted")]
 impl Bug {
-    /// All of them.
+    /// Those of fast rounds.
+    pub const FAST: [Self; 5] = [
+        Self::FastQuorumFloor,
+        Self::LeastThreshold,
+        Self::PlainOrder,
+        Self::FastVoteAfterClassic,
+        Self::VoterCountedTwice,
+    ];
+
+    /// All others.
     pub const ALL: [Self; 26] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use synod_core::{Entries, Entry, LoadId, LogIndex, LogLoaded, NodeId};
 use synod_quorum::{NodeSet, Tally, Verdict};
 
+use super::fast::{Reports, Rule};
 use super::fetch;
 use super::message::{Body, Page};
 use super::node::Node;
@@ -20,8 +21,8 @@ pub(crate) struct Candidate {
     /// Who has promised the ballot, and who has promised a higher one.
     promises: Tally,
     acceptors: Vec<Acceptor>,
-    /// The vote of the highest ballot in each slot that is not known to be chosen.
-    found: BTreeMap<LogIndex, (Ballot, Entry)>,
+    /// The votes in each slot that is not known to be chosen.
+    found: BTreeMap<LogIndex, Reports>,
     /// This node's own votes that are on disk only.
     loading: Option<LoadId>,
     /// How many rounds of the election have ended while its own disk had not answered.
@@ -249,10 +250,12 @@ impl Candidate {
     /// Notes what an acceptor has voted for: the vote of the highest ballot counts (Paxos Made Simple
     /// §2.2, P2c: with a lower one, what a quorum has chosen in between would be undone). What one that does not come to belong to the quorum has
     /// said counts too: each vote is for a value that is safe in its ballot, so the highest of more
-    /// votes than a quorum's is as good. A page that was asked for before the promise says less, what
+    /// votes than a quorum's is as good. (Of votes in fast ballots that is not so: who has cast them is
+    /// kept, and in the end only the quorum's count.) A page that was asked for before the promise says less, what
     /// is chosen alone, but ends there, so nothing in it is missing either.
     fn take(&mut self, node: &Node, place: usize, page: &Page) {
         let acceptor = &mut self.acceptors[place];
+        let from = acceptor.id;
         if page.after > acceptor.covered.max(node.chosen) {
             // Of a page between this one and what is known nothing was heard.
             return;
@@ -262,12 +265,9 @@ impl Candidate {
             let part = run.after(node.chosen);
             let ballot = Ballot::from(part.stamp());
             for (index, entry) in part.iter() {
-                let known = self.found.get(&index);
                 let first = planted!(node, FirstVoteWins);
-                // One value per ballot and slot: of equal ballots either will do.
-                if known.is_none_or(|(highest, _)| *highest < ballot && !first) {
-                    self.found.insert(index, (ballot, entry.clone()));
-                }
+                let known = self.found.entry(index).or_default();
+                known.note(from, ballot, entry, first);
             }
         }
     }
@@ -286,11 +286,7 @@ impl Candidate {
     /// Whether a quorum has promised and all its votes are known: then phase 2 may begin (§2.2, phase 2a;
     /// that it need only meet the quorums of phase 2: Howard et al., *Flexible Paxos*, 2016).
     pub(crate) fn is_done(&self, node: &Node) -> bool {
-        let quorum = self.promises.quorum();
-        let complete = self.acceptors.iter().filter(|acceptor| {
-            acceptor.promised && acceptor.covered.max(node.chosen) >= acceptor.last
-        });
-        let complete: NodeSet = quorum.set(complete.map(|acceptor| acceptor.id));
+        let (quorum, complete) = (self.promises.quorum(), self.complete(node));
         // Its own votes must be among them: it could not tell slots that nobody needs from free ones.
         let own = quorum.set([node.id()]);
         if complete & own != own {
@@ -302,9 +298,26 @@ impl Candidate {
         quorum.is_quorum(complete)
     }
 
+    /// Who has promised, with all votes known.
+    fn complete(&self, node: &Node) -> NodeSet {
+        let complete = self.acceptors.iter().filter(|acceptor| {
+            acceptor.promised && acceptor.covered.max(node.chosen) >= acceptor.last
+        });
+        let quorum = self.promises.quorum();
+        quorum.set(complete.map(|acceptor| acceptor.id))
+    }
+
     /// Hands over what phase 1 has found; nothing of it is left here.
     pub(crate) fn finish(&mut self, node: &Node) -> Found {
-        let mut votes = self.found.split_off(&node.chosen.next());
+        let replied = self.complete(node);
+        let phases = node.membership().phases();
+        let rule = Rule::of(node);
+        let reports = self.found.split_off(&node.chosen.next());
+        let picked = reports.into_iter().filter_map(|(index, reports)| {
+            let vote = reports.pick(phases, replied, rule)?;
+            Some((index, vote))
+        });
+        let mut votes = picked.collect();
         let void_counts = planted!(node, VoidStopCounts);
         let stop = stop::end_of(&mut votes, node.epoch(), void_counts);
         let through = votes

@@ -9,6 +9,7 @@ use synod_core::{
 };
 
 use super::Detail;
+use super::fast::Name;
 use super::multi::{MultiPaxos, Role};
 use super::peer::Peer;
 use super::planted::planted;
@@ -42,6 +43,24 @@ impl MultiPaxos {
         Err(self.reject(Some(command), refusal))
     }
 
+    /// Takes a command on that this node offers to all voters itself.
+    fn offer_command(&mut self, command: Bytes) -> Result<Ticket, Rejected> {
+        let node = &mut self.node;
+        let limit = node.config.limits.uncommitted_bytes;
+        let weight = command.len() + Entry::OVERHEAD;
+        if !node.fast.offers.fits(weight, limit) {
+            let what = "the bytes of uncommitted proposals";
+            return Err(self.reject(Some(command), Refusal::Busy { what, limit }));
+        }
+        let ticket = node.tickets.next_proposal();
+        let name = Name {
+            life: node.life,
+            number: ticket.0,
+        };
+        node.fast.offers.take_on(name, name.command(&command));
+        Ok(ticket)
+    }
+
     /// Asks the voters, whoever leads, in whatever role this node is.
     pub(crate) fn read_by_quorum(&mut self) -> Result<Ticket, Rejected> {
         if self.node.membership().phases().is_none() {
@@ -56,6 +75,11 @@ impl MultiPaxos {
 
     /// Asks the leader, here or elsewhere, from which index on a read may be answered.
     fn read_linearizable(&mut self) -> Result<Ticket, Rejected> {
+        if self.node.fast.open.is_some() {
+            // What is chosen may be known elsewhere before the leader knows it. A set of voters that
+            // meets every quorum of phase 2 as a quorum of phase 1 meets every fast one, too.
+            return self.read_by_quorum();
+        }
         let linked = self
             .node
             .leader
@@ -95,6 +119,10 @@ impl ReplicatedLog for MultiPaxos {
             let len = command.len();
             return Err(self.reject(Some(command), Refusal::TooLarge { len, limit }));
         }
+        if self.offers() {
+            return self.offer_command(command);
+        }
+        let node = &mut self.node;
         match &mut self.role {
             Role::Leader(leader) => match leader.propose(node, Entry::command(command)) {
                 Ok(index) => {
@@ -129,7 +157,12 @@ impl ReplicatedLog for MultiPaxos {
                 return Err(self.reject(None, Refusal::Unsupported("a read by lease")));
             }
             ReadLevel::Lease => match &self.role {
-                Role::Leader(leader) if leader.knows_all(&self.node) => self.node.chosen,
+                // Where slots are open, voters choose without the leader.
+                Role::Leader(leader)
+                    if self.node.fast.open.is_none() && leader.knows_all(&self.node) =>
+                {
+                    self.node.chosen
+                }
                 Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) => {
                     return self.read_linearizable();
                 }
@@ -150,6 +183,12 @@ impl ReplicatedLog for MultiPaxos {
         let Role::Leader(leader) = &mut self.role else {
             return Err(self.reject(None, Refusal::NotLeader));
         };
+        if node.fast.open.is_some() && !node.stopped {
+            // Open slots are decided by one set of quorums: classic rounds come first.
+            node.pause_fast();
+            self.take_over("a change of the configuration needs classic rounds");
+            return Err(self.reject(None, Refusal::NoLeader));
+        }
         let refusal = if node.stopped {
             Refusal::Stopped
         } else if let Some(index) = leader.changing(node) {
@@ -270,6 +309,7 @@ impl ReplicatedLog for MultiPaxos {
             Role::Leader(leader) => (leader.peers.iter().map(peer).collect(), leader.uncommitted),
             Role::Follower(_) | Role::Candidate(_) => (Vec::new(), 0),
         };
+        let uncommitted_bytes = uncommitted_bytes + node.fast.offers.bytes();
         Status {
             node: node.id(),
             generation: node.generation,

@@ -108,7 +108,7 @@ fn read_log(config: Config, mut hard: HardState, restored: Restored) -> Result<N
     if let Some(run) = restored
         .runs
         .iter()
-        .find(|run| Ballot::from(run.stamp) > promised)
+        .find(|run| Ballot::from(run.stamp).rank() > promised.rank())
     {
         return Err(RestoreError::VoteAhead {
             index: run.first,

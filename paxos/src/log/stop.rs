@@ -48,17 +48,17 @@ pub(crate) fn end_of(
     void_counts: bool,
 ) -> Option<LogIndex> {
     let (mut end, mut void) = (None, Vec::new());
-    let mut highest_behind = Ballot::START;
+    let mut highest_behind = Ballot::START.rank();
     for (index, (ballot, entry)) in votes.iter().rev() {
         if stops(entry, epoch) {
-            if highest_behind > *ballot && !void_counts {
+            if highest_behind > ballot.rank() && !void_counts {
                 void.push(*index);
             } else {
                 // Of several the lowest: those behind it are among what it cuts off.
                 end = Some(*index);
             }
         }
-        highest_behind = highest_behind.max(*ballot);
+        highest_behind = highest_behind.max(ballot.rank());
     }
     for index in void {
         votes.remove(&index);

@@ -158,6 +158,7 @@ impl Rig {
             chosen: at(chosen),
             pushed: at(pushed),
             round: Round(round),
+            fast: None,
         };
         self.hear(ballot.proposer.0, ballot, Body::Accept(accept));
     }
@@ -435,7 +436,7 @@ fn an_answer_that_brings_nothing_new_asks_for_nothing() {
     rig.hear(OLD, own, promise(0, 9));
     assert_eq!(rig.fetches(OLD), 0, "the promise came twice");
     let page = |first| {
-        let run = entries(first, 3, ballot(1, OLD));
+        let run = entries(first, 3, ballot(0, OLD));
         Body::Page(Page {
             after: at(first - 1),
             through: run.last(),
@@ -542,7 +543,7 @@ fn a_candidate_asks_for_no_more_than_its_disk_takes() {
         let mut count = 0;
         while rig.fetches(OLD) > 0 && count < 100 {
             let next = rig.log.status().committed.0 + 1;
-            let run = entries(next, 1, ballot(1, OLD));
+            let run = entries(next, 1, ballot(0, OLD));
             let page = Page {
                 after: at(next - 1),
                 through: at(next),

@@ -145,7 +145,7 @@ impl<P: Play> Hall<P> {
         self.servers.get_mut(&id).unwrap()
     }
 
-    pub(crate) fn up(&mut self, name: &str) -> Result<NodeId, String> {
+    pub(crate) fn up(&self, name: &str) -> Result<NodeId, String> {
         let id = self.names.node(name)?;
         let up = self.servers[&id].up;
         up.then_some(id).ok_or_else(|| format!("{name} is down"))

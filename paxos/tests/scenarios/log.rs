@@ -10,7 +10,7 @@ use synod_core::{
 };
 use synod_paxos::Ballot;
 use synod_paxos::log::planted::Bug;
-use synod_paxos::log::{Body, Config, Detail, Event, Message, MultiPaxos};
+use synod_paxos::log::{Body, Config, Detail, Epoch, Event, Message, MultiPaxos};
 
 use crate::hall::{Done, Hall, Play};
 use crate::names::Names;
@@ -75,7 +75,9 @@ impl Log {
 fn text(entry: &Entry) -> String {
     match entry.kind {
         EntryKind::Blank => "blank".into(),
-        EntryKind::Command => String::from_utf8_lossy(&entry.payload).into_owned(),
+        EntryKind::Command | EntryKind::Named => {
+            String::from_utf8_lossy(&entry.payload).into_owned()
+        }
         EntryKind::Config => "a configuration".into(),
     }
 }
@@ -146,7 +148,10 @@ impl Play for Log {
         if let LogRecord::Put(run) = &record {
             for (slot, entry) in run.iter() {
                 let key = (slot, Ballot::from(run.stamp()));
-                let (known, voters) = self.votes.entry(key).or_insert((entry.clone(), Vec::new()));
+                let (known, voters) = self
+                    .votes
+                    .entry(key)
+                    .or_insert_with(|| (entry.clone(), Vec::new()));
                 if known != entry {
                     return Err(format!("{key:?} is for {known:?} and {entry:?}"));
                 }
@@ -200,6 +205,14 @@ impl Play for Log {
             Body::Beat { .. } => "beat".into(),
             Body::Piece(_) => "piece".into(),
             Body::Stranger { .. } => "stranger".into(),
+            // No story of the log has these: fast rounds, reads without a leader, leases.
+            Body::Offer(_)
+            | Body::Voted(_)
+            | Body::QuorumRead { .. }
+            | Body::QuorumReadAt { .. }
+            | Body::Fill { .. }
+            | Body::Lease { .. }
+            | Body::Granted { .. } => format!("{:?}", message.body),
         }
     }
 
@@ -378,12 +391,14 @@ fn nobody_leads(hall: &Hall<Log>, from: NodeId, to: NodeId, round: Round) -> Env
     let message = Message {
         generation: hall.servers[&from].machine.status().generation,
         ballot: Ballot::START,
+        epoch: Epoch(0),
         body: Body::Beat {
             round,
             stands: ballot(0),
             // Of somebody else, whom nobody hears.
             follows: ballot(1 << 40),
             content: false,
+            priority: 0,
         },
     };
     let link = LinkId(1);

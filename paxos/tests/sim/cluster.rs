@@ -13,10 +13,11 @@ use crate::observer::Ballots;
 /// The bytes on its links.
 static WIRE: Framed = Framed(GroupId(1));
 
-/// Multi-Paxos, as it is or with a planted bug.
+/// Multi-Paxos, as it is or with a planted bug, in classic or in fast rounds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cluster {
     pub(crate) bug: Option<Bug>,
+    pub(crate) fast: bool,
 }
 
 impl Subject for Cluster {
@@ -34,6 +35,11 @@ impl Subject for Cluster {
             false => builder,
         };
         let builder = settings.give(builder);
+        let builder = if self.fast {
+            builder.fast_rounds()
+        } else {
+            builder
+        };
         let builder = match self.bug {
             Some(bug) => builder.danger_plant(bug),
             None => builder,
@@ -41,6 +47,15 @@ impl Subject for Cluster {
         let config = builder.build().expect("all drawn settings are valid");
         MultiPaxos::new(config, start.restored, start.now)
             .expect("what was durable can be restored")
+    }
+
+    /// Fast rounds among one or two are nothing new.
+    fn sizes(&self) -> &[usize] {
+        if self.fast {
+            &[3, 3, 4, 4, 4, 5, 5, 5, 5, 6]
+        } else {
+            &[1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 5, 6, 7]
+        }
     }
 
     /// A planted bug may break what a machine says of itself, and is to be found from outside.
@@ -63,7 +78,12 @@ impl Subject for Cluster {
         let settings = Settings::draw(plan);
         Bounds {
             // A leader opens its term whatever is under way.
-            uncommitted_bytes: settings.uncommitted + Settings::COMMAND,
+            // Each voter takes on what it offers itself, and a leader what it recovers.
+            uncommitted_bytes: if self.fast {
+                usize::MAX
+            } else {
+                settings.uncommitted + Settings::COMMAND
+            },
             // Another message leaves while there is room for a byte, and ends with the entry that
             // fills it.
             in_flight_bytes: settings.append * (settings.window + 1) + Settings::COMMAND,
@@ -84,6 +104,8 @@ impl Subject for Cluster {
             Detail::Preparing { .. } => Some("paxos: phases 1"),
             Detail::Recovered { blanks: 0, .. } => Some("paxos: leaders"),
             Detail::Recovered { .. } => Some("paxos: leaders that filled gaps"),
+            Detail::FastOpened { .. } => Some("paxos: slots opened"),
+            Detail::Collided { .. } => Some("paxos: slots recovered"),
             Detail::Fetching { .. } => Some("paxos: followers that asked for more"),
             Detail::SnapshotInstalled { .. } => Some("paxos: snapshots installed"),
             Detail::Compacted { .. } => Some("paxos: logs compacted"),

@@ -9,7 +9,7 @@ use synod_core::{
 };
 use synod_paxos::Ballot;
 use synod_paxos::log::Membership;
-use synod_sim::check::{Breach, Cluster, Observer, Stored};
+use synod_sim::check::{Breach, Cluster, Fact, Observer, Stored};
 
 /// Checks that a ballot proposes one value for each slot, and later ones the same as what is chosen;
 /// that promises and votes only rise, over all lives of a node, and a promise is on disk before the
@@ -18,6 +18,12 @@ use synod_sim::check::{Breach, Cluster, Observer, Stored};
 /// votes that it would hear of, the one of the highest ballot is for what was chosen.
 ///
 /// For majorities of those that vote in the slot's epoch.
+/// Votes are compared as the log does: by leadership, and of one leadership's the fast before the
+/// classic. Of a fast ballot what counts is what a fast quorum may have voted for as far as a quorum of
+/// replies tells.
+///
+/// Fast quorums are three quarters.
+///
 /// That all nodes hand out the same in each slot,
 /// in order and without a gap, and only what was proposed, is the ledger's.
 #[derive(Debug, Default)]
@@ -66,6 +72,25 @@ fn ensure(
         return Ok(());
     }
     Err(Breach::new(rule, evidence()))
+}
+
+/// The order of votes.
+fn rank(stamp: Stamp) -> (u64, u64, bool) {
+    (stamp.number / 2, stamp.node, !is_fast(stamp))
+}
+
+const fn is_fast(stamp: Stamp) -> bool {
+    stamp.number % 2 == 1
+}
+
+/// Whether this is what was handed out, which carries no name.
+fn is_fact(entry: &Entry, fact: &Fact) -> bool {
+    const NAME: usize = 16;
+    let plain = entry.payload.len().saturating_sub(NAME);
+    if entry.kind == EntryKind::Named {
+        return fact.kind == EntryKind::Command && entry.payload[..plain] == fact.payload;
+    }
+    entry.kind == fact.kind && entry.payload == fact.payload
 }
 
 fn hash_of(entry: &Entry) -> u64 {
@@ -120,12 +145,12 @@ impl Observer for Ballots {
             let stamp = entries.stamp();
             let id = cluster.stored[node].id;
             // Whatever prefix of the write a crash leaves.
-            let kept = promised.is_some_and(|promised| stamp <= promised.stamp());
+            let kept = promised.is_some_and(|promised| rank(stamp) <= rank(promised.stamp()));
             ensure(kept, "a promise is on disk before the vote", || {
                 format!("{id} has promised {promised:?} on disk: {entries:?}")
             })?;
             ensure(
-                stamp.number <= status.era,
+                stamp.number & !1 <= status.era,
                 "no vote is cast above the promise",
                 || format!("{id} has promised round {}: {entries:?}", status.era),
             )?;
@@ -133,18 +158,26 @@ impl Observer for Ballots {
                 let kept = dropped.is_none_or(|from| index < from);
                 let there = || shadow.get(index).map(|(stamp, _)| stamp).filter(|_| kept);
                 let before = fresh.insert(index, stamp).or_else(there);
-                ensure(before <= Some(stamp), "votes never go back", || {
+                let rises = before.map(rank) <= Some(rank(stamp));
+                ensure(rises, "votes never go back", || {
                     format!("{id} has voted in {before:?}: {entries:?}")
                 })?;
                 // P2b (Paxos Made Simple §2.2). The ledger's mark is of a ballot in which it was
-                // chosen, or of a later one.
+                // chosen, or of a later one. In a fast ballot others may vote for something else
+                // when it is chosen.
                 let fact = cluster.ledger.get(index);
-                let fact = fact.filter(|fact| fact.stamp <= stamp);
-                let same = fact
-                    .is_none_or(|fact| entry.kind == fact.kind && entry.payload == fact.payload);
+                let later = |fact: &&Fact| {
+                    let (chosen, vote) = (rank(fact.stamp), rank(stamp));
+                    chosen < vote || (chosen == vote && !is_fast(stamp))
+                };
+                let fact = fact.filter(later);
+                let same = fact.is_none_or(|fact| is_fact(entry, fact));
                 ensure(same, "later ballots propose what is chosen", || {
                     format!("{id} writes another entry at {index} in {stamp:?}: {fact:?}")
                 })?;
+                if is_fast(stamp) {
+                    continue;
+                }
                 let found = hash_of(entry);
                 let key = (index, entries.stamp());
                 let known = *self.proposals.entry(key).or_insert(found);
@@ -194,8 +227,7 @@ impl Observer for Ballots {
                 continue;
             }
             let fact = cluster.ledger.get(index);
-            let same =
-                fact.is_none_or(|fact| entry.kind == fact.kind && entry.payload == fact.payload);
+            let same = fact.is_none_or(|fact| is_fact(entry, fact));
             ensure(same, "what a restart takes for chosen was chosen", || {
                 format!("{} has another entry at {index}", stored.id)
             })?;
@@ -238,8 +270,7 @@ impl Observer for Ballots {
                 return Vote::Covered;
             }
             node.image.get(last).map_or(Vote::None, |(stamp, entry)| {
-                let same = entry.kind == fact.kind && entry.payload == fact.payload;
-                Vote::Cast(stamp, same)
+                Vote::Cast(stamp, is_fact(entry, fact))
             })
         };
         // Who has lost its disk does not promise.
@@ -262,15 +293,26 @@ impl Observer for Ballots {
             let heard = heard
                 .filter(|(k, _)| set & (1 << k) != 0)
                 .map(|(_, vote)| vote);
-            let (mut covered, mut highest) = (false, None);
+            let (mut covered, mut cast) = (false, Vec::new());
             for vote in heard {
                 match vote {
                     Vote::Covered => covered = true,
                     Vote::None => {}
-                    Vote::Cast(stamp, same) => highest = highest.max(Some((*stamp, *same))),
+                    Vote::Cast(stamp, same) => cast.push((*stamp, *same)),
                 }
             }
-            let found = covered || highest.is_some_and(|(_, same)| same);
+            let highest = cast
+                .iter()
+                .map(|(stamp, _)| *stamp)
+                .max_by_key(|stamp| rank(*stamp));
+            let of_highest = cast.iter().filter(|(stamp, _)| Some(*stamp) == highest);
+            let backers = of_highest.clone().filter(|(_, same)| *same).count();
+            let found = covered
+                || highest.is_some_and(|stamp| {
+                    let silent = nodes.len() - majority;
+                    let fast = (3 * nodes.len()).div_ceil(4);
+                    backers > 0 && (!is_fast(stamp) || backers + silent >= fast)
+                });
             ensure(found, "no quorum misses what is chosen", || {
                 format!("{last} is chosen, and quorum {set:b} of {voters:?} hears of {highest:?}")
             })?;

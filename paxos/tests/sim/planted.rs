@@ -1,6 +1,6 @@
 //! A checker that has never caught anything is not trusted: each planted bug is found within a
-//! budget of fresh seeds. Multi-Paxos as it is passes the same seeds: `seeds::no_seed_breaks_multi_paxos` draws
-//! at least as many from the same base.
+//! budget of fresh seeds. Multi-Paxos as it is passes the same seeds: `seeds::no_seed_breaks_multi_paxos` and
+//! `seeds::no_seed_breaks_fast_paxos` draw at least as many from the same base.
 
 use core::time::Duration;
 
@@ -22,7 +22,14 @@ const BY_STORY: [Bug; 3] = [
 ];
 
 fn plant(bug: Bug) -> Simulation<Cluster, Kv> {
-    Simulation::new(Cluster { bug: Some(bug) }, Kv)
+    let fast = Bug::FAST.contains(&bug);
+    Simulation::new(
+        Cluster {
+            bug: Some(bug),
+            fast,
+        },
+        Kv,
+    )
 }
 
 /// What a leader that is cut off finds out by itself within two rounds of the election, long before its
@@ -37,7 +44,8 @@ fn each_planted_bug_is_found() {
     let only = std::env::var("SYNOD_BUG").ok();
     let bases = std::env::var("SYNOD_BASES").ok();
     let bases = bases.and_then(|bases| bases.parse().ok()).unwrap_or(1);
-    let bugs = Bug::ALL.into_iter().filter(|bug| match &only {
+    let bugs = Bug::ALL.into_iter().chain(Bug::FAST);
+    let bugs = bugs.filter(|bug| match &only {
         Some(only) => *only == format!("{bug:?}"),
         None => !BY_NAME.contains(bug) && !BY_STORY.contains(bug),
     });

@@ -55,6 +55,21 @@ const MARKS: &[(&str, u64)] = &[
     ("writes without room", 200),
 ];
 
+/// The branches that fast rounds must reach, per thousand seeds.
+const FAST_MARKS: &[(&str, u64)] = &[
+    ("compactions", 1_000),
+    ("crashes", 2_000),
+    ("disks lost", 12),
+    ("messages doubled", 2_000),
+    ("paxos: followers that asked for more", 800),
+    ("paxos: leaders", 1_600),
+    ("paxos: slots opened", 1_000),
+    ("paxos: slots recovered", 1_000),
+    ("paxos: snapshots installed", 100),
+    ("restarts with a snapshot", 400),
+    ("torn writes", 20),
+];
+
 /// What fresh seeds are drawn from: the commit, in continuous integration.
 pub(crate) fn base() -> String {
     std::env::var("SYNOD_SEED_BASE").unwrap_or_else(|_| BASE.into())
@@ -84,6 +99,28 @@ fn no_seed_breaks_multi_paxos() {
     );
     if summary.seeds >= 500 {
         let missed = summary.missed(MARKS);
+        assert!(missed.is_empty(), "the simulator is blind: {missed:#?}");
+    }
+}
+
+#[test]
+fn no_seed_breaks_fast_paxos() {
+    let campaign = Campaign::from_env(BASE, 500);
+    let command = "SYNOD_SEED={seed} cargo test -p synod-paxos --test sim fast -- --nocapture";
+    let cluster = Cluster {
+        fast: true,
+        ..Cluster::default()
+    };
+    let summary = campaign
+        .replay_with(command)
+        .run(&Simulation::new(cluster, Kv));
+    println!("{summary}");
+    assert!(
+        summary.failure.is_none(),
+        "a seed broke fast paxos, see above"
+    );
+    if summary.seeds >= 500 {
+        let missed = summary.missed(FAST_MARKS);
         assert!(missed.is_empty(), "the simulator is blind: {missed:#?}");
     }
 }

@@ -193,7 +193,7 @@ fn payload(entry: &Entry) -> String {
     match entry.kind {
         EntryKind::Blank => String::new(),
         EntryKind::Config => ":config".into(),
-        EntryKind::Command => format!(":{}", text(&entry.payload)),
+        EntryKind::Command | EntryKind::Named => format!(":{}", text(&entry.payload)),
     }
 }
 

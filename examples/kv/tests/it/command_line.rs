@@ -63,7 +63,7 @@ fn every_broken_rule_is_named_with_its_values() {
         ),
         (
             refusal(&["demo", "--protocol", "pigeons"]),
-            "--protocol (pigeons) must be one of: raft, multi-paxos",
+            "--protocol (pigeons) must be one of: raft, multi-paxos, fast-paxos",
         ),
         (
             refusal(&["demo", "--seconds", "600"]),

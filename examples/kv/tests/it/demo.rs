@@ -17,6 +17,11 @@ fn a_short_run_on_multi_paxos_loses_nothing() {
     a_short_run_loses_nothing("multi-paxos");
 }
 
+#[test]
+fn a_short_run_on_fast_paxos_loses_nothing() {
+    a_short_run_loses_nothing("fast-paxos");
+}
+
 fn a_short_run_loses_nothing(protocol: &str) {
     let dir = tempfile::tempdir().unwrap();
     let report = dir.path().join("report.json");

@@ -16,7 +16,7 @@ const MAY_LACK: u64 = 1_000;
 
 impl Leader {
     /// The stop-sign behind which nothing is proposed.
-    pub(super) fn closed(&self, node: &Node) -> Option<LogIndex> {
+    pub(crate) fn closed(&self, node: &Node) -> Option<LogIndex> {
         self.stop.filter(|_| !planted!(node, ProposesBehindStop))
     }
 
@@ -92,6 +92,7 @@ impl Leader {
                 chosen: node.chosen,
                 pushed,
                 round: self.round,
+                fast: None,
             };
             // Safe before any write: a quorum holds durably what is said to be chosen.
             node.send_as(self.epoch, peer.id, Body::Accept(accept));

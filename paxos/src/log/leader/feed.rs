@@ -22,6 +22,7 @@ impl Leader {
             return;
         }
         self.due = false;
+        self.open_fast(node);
         node.seal(self.ballot);
         if planted!(node, CountUnwritten) {
             self.advance(node);
@@ -49,6 +50,7 @@ impl Leader {
         }
         self.commit_overdue = false;
         self.beat = false;
+        self.fast.announce = false;
     }
 
     /// Sends one peer what it may have.
@@ -71,7 +73,21 @@ impl Leader {
                 peer.next = there.next();
                 continue;
             }
-            let gap = peer.acked.gap_end(peer.next).unwrap_or(end).min(end);
+            let mut gap = peer.acked.gap_end(peer.next).unwrap_or(end).min(end);
+            if node.fast.open.is_some() {
+                match proposed_in(node, peer.next, gap) {
+                    // Votes for what others have offered are no proposals.
+                    None => {
+                        peer.next = gap.next();
+                        continue;
+                    }
+                    Some((first, last)) => (peer.next, gap) = (first, last),
+                }
+                if let Some(last) = peer.flies_to(peer.next) {
+                    peer.next = last.next();
+                    continue;
+                }
+            }
             let Some(entries) = node.slots.read(peer.next, gap, most) else {
                 let mut planted = planted!(node, GapNotFilled);
                 planted |= planted!(node, SuffixNotProposed);
@@ -82,7 +98,8 @@ impl Leader {
             send(node, peer, entries, pushed, round);
             peer.sent(first, last, bytes, node.now);
         }
-        let wanted = (reading && peer.round_sent < round)
+        let wanted = self.fast.announce
+            || (reading && peer.round_sent < round)
             // Nobody waits for a sign of life much longer than one interval: what was sent just
             // after a heartbeat does not stand for the next one.
             || (self.beat && node.now.since(peer.sent_at) >= node.config.timing.heartbeat / 2)
@@ -129,8 +146,17 @@ fn send(
         chosen: node.chosen,
         pushed,
         round,
+        fast: node.fast.open,
     };
     node.send_now(peer.id, Body::Accept(accept));
+}
+
+/// The first stretch of what the leader has itself proposed between two slots.
+fn proposed_in(node: &Node, first: LogIndex, last: LogIndex) -> Option<(LogIndex, LogIndex)> {
+    let stamp = node.promised.stamp();
+    let mut runs = node.slots.runs_in(first, last);
+    let own = runs.find(|run| run.stamp == stamp)?;
+    Some((own.first, own.last))
 }
 
 /// Whether a peer has not been told of all that is chosen.

@@ -20,6 +20,19 @@ impl Leader {
 
     /// Takes on a question that a follower has passed on.
     pub(crate) fn on_read(&mut self, node: &mut Node, from: NodeId, life: u64, ticket: Ticket) {
+        if node.fast.open.is_some() {
+            // What is chosen may be known elsewhere before it is here. Who asks hears at once that slots
+            // are open, and asks the voters then.
+            let index = Err(Denial::NotLeader);
+            return node.send(
+                from,
+                Body::ReadAt {
+                    life,
+                    ticket,
+                    index,
+                },
+            );
+        }
         if let Some(peer) = self.peer(from) {
             peer.asked = node.config.thrifty.then_some(node.now);
         }
@@ -107,6 +120,9 @@ impl Leader {
     pub(crate) fn fill(&mut self, node: &mut Node, through: LogIndex) {
         /// The most for one message: they ask again.
         const MOST: u64 = 1_000;
+        if node.fast.open.is_some() {
+            return node.fast.seen_through(through.min(node.window()));
+        }
         let end = through.min(node.slots.last().plus(MOST));
         while node.slots.last() < end && self.propose(node, Entry::blank()).is_ok() {}
     }

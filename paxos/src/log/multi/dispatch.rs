@@ -4,15 +4,14 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use synod_core::{Denial, Generation, LogIndex, NodeId, Outcome, Ticket};
+use synod_core::{Denial, Entries, Generation, LogIndex, NodeId, Outcome, Ticket};
 
 use super::{MultiPaxos, Role};
 use crate::Ballot;
-use crate::log::Epoch;
 use crate::log::elect::Answer;
-use crate::log::fetch;
 use crate::log::message::{Accept, Body, Message, Page, Piece};
 use crate::log::planted::planted;
+use crate::log::{Epoch, Votes, fetch};
 
 impl MultiPaxos {
     pub(super) fn on_message(&mut self, from: NodeId, message: Message) {
@@ -89,6 +88,8 @@ impl MultiPaxos {
                 ticket,
                 index,
             } if life == self.node.life => self.on_read_at(ticket, index),
+            Body::Offer(entries) => self.on_offer(from, ballot, &entries),
+            Body::Voted(votes) => self.on_voted(from, ballot, &votes),
             Body::QuorumRead { life, round } => self.node.on_quorum_read(from, life, round),
             Body::QuorumReadAt {
                 life,
@@ -220,6 +221,37 @@ impl MultiPaxos {
         }
     }
 
+    /// Somebody offers values in slots of the promised ballot.
+    fn on_offer(&mut self, from: NodeId, ballot: Ballot, entries: &Entries) {
+        let node = &mut self.node;
+        if ballot != node.promised || !node.membership().contains(from) {
+            return node.drop_message();
+        }
+        match &mut self.role {
+            Role::Leader(leader) => leader.on_offer(node, from, entries),
+            Role::Follower(_) => node.on_offer(from, entries),
+            Role::Candidate(_) => node.drop_message(),
+        }
+    }
+
+    /// Somebody has voted in the fast ballot of the promised leadership.
+    fn on_voted(&mut self, from: NodeId, ballot: Ballot, votes: &[Votes]) {
+        let node = &mut self.node;
+        if ballot != node.promised || !node.membership().is_voter(from) {
+            return node.drop_message();
+        }
+        self.count_votes(from, votes);
+    }
+
+    /// Counts durable votes, of a peer or of this node.
+    pub(super) fn count_votes(&mut self, voter: NodeId, votes: &[Votes]) {
+        let news = self.node.count_votes(voter, votes);
+        if let Role::Leader(leader) = &mut self.role {
+            leader.judge(&mut self.node, &news);
+        }
+        self.dirty = true;
+    }
+
     /// Planted: what it has promised by accepting alone binds it no longer.
     #[cfg(feature = "planted")]
     fn take_back(&mut self, ballot: Ballot) {
@@ -268,7 +300,9 @@ impl MultiPaxos {
         }
         // What is chosen in a higher ballot than was promised here: that ballot has begun.
         let chosen = page.runs.iter().filter(|run| run.first() <= page.chosen);
-        if let Some(highest) = chosen.map(|run| Ballot::from(run.stamp())).max()
+        if let Some(highest) = chosen
+            .map(|run| Ballot::from(run.stamp()).as_classic())
+            .max()
             && highest > self.node.promised
             && matches!(self.role, Role::Follower(_))
         {

@@ -40,6 +40,8 @@ const fn meant(body: &Body) -> Meant {
         | Body::QuorumReadAt { .. }
         | Body::Lease { .. }
         | Body::Granted { .. }
+        | Body::Offer(_)
+        | Body::Voted(_)
         | Body::Accepted { .. } => Meant::Within,
         // Of a page of another epoch nothing is taken but what is chosen.
         Body::Page(_)

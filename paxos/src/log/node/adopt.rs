@@ -24,6 +24,7 @@ impl Node {
         self.chosen = index;
         self.due = true;
         self.adopt_configs(index);
+        self.settle_fast();
         if index.since(self.hinted) >= Self::HINT_EVERY {
             self.write_state();
         }
@@ -50,6 +51,15 @@ impl Node {
     /// A snapshot covers those up to `index`.
     pub(crate) fn open_configs_behind(&mut self, index: LogIndex) {
         self.open_configs.retain(|(at, _)| *at > index);
+    }
+
+    /// Something else is put in these slots.
+    pub(crate) fn forget_configs(&mut self, first: LogIndex, last: LogIndex) {
+        if !self.open_configs.is_empty() {
+            let within = first..=last;
+            self.open_configs
+                .retain(|(index, _)| !within.contains(index));
+        }
     }
 
     /// Notes a configuration that is not known to be chosen.
@@ -80,6 +90,8 @@ impl Node {
             // vote in the next configuration is on no disk that does not know that configuration
             // to be in force.
             self.cut(index);
+            // Slots that a leader of the configuration before has opened are not open in this one.
+            self.fast.begin(index);
             self.write_state();
         }
         self.membership_changed();

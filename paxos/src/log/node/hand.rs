@@ -9,6 +9,7 @@ use synod_core::{
 
 use super::Node;
 use crate::Ballot;
+use crate::log::fast::any_named;
 use crate::log::planted::planted;
 use crate::log::tickets::Settled;
 
@@ -79,6 +80,9 @@ impl Node {
     /// Hands out these entries.
     fn hand(&mut self, entries: Entries) {
         self.handout.hand(&entries);
+        if any_named(&entries) {
+            return self.tell_named(&entries);
+        }
         let outbox = &mut self.outbox;
         self.tickets.settle(entries, |settled| {
             outbox.event_now(match settled {
@@ -113,6 +117,7 @@ impl Node {
         self.tickets.abandon(meta.index(), |ticket| {
             outbox.event_now(LogEvent::Unknown(ticket))
         });
+        self.cover_offers(meta.index());
         // Only once the snapshot is current on disk: the application reads it from there.
         self.outbox.event_after(LogEvent::Restore(meta.clone()));
     }
@@ -160,6 +165,7 @@ impl Node {
         self.tickets.expire(self.now, |ticket| {
             outbox.event_now(LogEvent::Unknown(ticket));
         });
+        self.expire_passed();
     }
 
     /// Gives up the proposals of a node that has neither led nor heard of a leader for too long:
@@ -170,11 +176,12 @@ impl Node {
             self.tickets.abandon(LogIndex(u64::MAX), |ticket| {
                 outbox.event_now(LogEvent::Unknown(ticket));
             });
+            self.give_up_offers();
         }
     }
 
     fn lost_at(&self) -> Option<Instant> {
-        let waits = self.tickets.any_claimed();
+        let waits = self.tickets.any_claimed() || self.fast.offers.any();
         waits.then(|| self.touch + self.config.timing.forward_timeout)
     }
 
@@ -186,6 +193,9 @@ impl Node {
         let lost = lost.map(wake("proposals of a node that is cut off"));
         let aged = self.tickets.deadline();
         let aged = aged.map(wake("proposals of a ballot that is over"));
-        Wake::earlier(Wake::earlier(lost, aged), self.handout.deadline())
+        let offers = self.fast.offers.deadline();
+        let offers = offers.map(wake("values that are not known to be chosen"));
+        let own = Wake::earlier(Wake::earlier(lost, aged), offers);
+        Wake::earlier(own, self.handout.deadline())
     }
 }

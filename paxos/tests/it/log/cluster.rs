@@ -623,6 +623,8 @@ pub(crate) fn kind(body: &Body) -> &'static str {
         Body::Proposed { .. } => "Proposed",
         Body::Read { .. } => "Read",
         Body::ReadAt { .. } => "ReadAt",
+        Body::Offer(_) => "Offer",
+        Body::Voted(_) => "Voted",
         Body::QuorumRead { .. } => "QuorumRead",
         Body::QuorumReadAt { .. } => "QuorumReadAt",
         Body::Fill { .. } => "Fill",

@@ -7,7 +7,7 @@ use synod_core::{
     Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
 };
 use synod_paxos::Ballot;
-use synod_paxos::log::{Accept, Body, Cover, Epoch, Membership, Message, Page, Piece};
+use synod_paxos::log::{Accept, Body, Cover, Epoch, Membership, Message, Name, Page, Piece, Votes};
 
 fn small() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 0_u64..8, 1 => any::<u64>()]
@@ -37,6 +37,7 @@ fn entries_from(first: u64) -> impl Strategy<Value = Entries> {
         8 => Just(EntryKind::Command),
         2 => Just(EntryKind::Blank),
         1 => Just(EntryKind::Config),
+        1 => Just(EntryKind::Named),
     ];
     let wild = (kind, bytes()).prop_map(|(kind, payload)| Entry { kind, payload });
     let config = prop_oneof![Just(some_config()), Just(next_config())];
@@ -205,14 +206,24 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
         index().prop_map(|after| Body::Prepare { after }),
         page().prop_map(Body::Promise),
         Just(Body::Nack),
-        (entries(), index(), index(), round()).prop_map(|(entries, chosen, pushed, round)| {
-            Body::Accept(Accept {
-                entries,
-                chosen,
-                pushed,
-                round,
-            })
-        }),
+        (
+            entries(),
+            index(),
+            index(),
+            round(),
+            prop::option::of(index())
+        )
+            .prop_map(|(entries, chosen, pushed, round, fast)| {
+                Body::Accept(Accept {
+                    entries,
+                    chosen,
+                    pushed,
+                    round,
+                    fast,
+                })
+            }),
+        offer().prop_map(Body::Offer),
+        prop::collection::vec(votes(), 0..4).prop_map(Body::Voted),
         (cover(), round()).prop_map(|(held, round)| Body::Accepted { held, round }),
         (index(), prop::option::of(index()), any::<bool>(), staged).prop_map(
             |(after, through, votes, staged)| Body::Fetch {
@@ -277,6 +288,41 @@ fn quorum_read() -> impl Strategy<Value = Body> {
         (round(), small()).prop_map(|(round, nanos)| Body::Lease { round, nanos }),
         (round(), small()).prop_map(|(round, nanos)| Body::Granted { round, nanos }),
     ]
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    (small(), small()).prop_map(|(life, number)| Name { life, number })
+}
+
+fn votes() -> impl Strategy<Value = Votes> {
+    let count = prop_oneof![8 => 0_u32..5, 1 => any::<u32>()];
+    (index(), count, name()).prop_map(|(first, count, name)| Votes { first, count, name })
+}
+
+/// Offers as peers send them half of the time: every entry has a name, the ballot is fast.
+fn offer() -> impl Strategy<Value = Entries> {
+    let one = (name(), any::<bool>()).prop_map(|(name, blank)| {
+        if blank {
+            return Entry::blank();
+        }
+        let mut payload = b"x".to_vec();
+        payload.extend_from_slice(&name.to_bytes());
+        Entry {
+            kind: EntryKind::Named,
+            payload: payload.into(),
+        }
+    });
+    let tame = (
+        1_u64..8,
+        0_u64..4,
+        1_u64..5,
+        prop::collection::vec(one, 1..4),
+    );
+    let tame = tame.prop_map(|(first, round, node, entries)| {
+        let number = 2 * round + 1;
+        Entries::new(LogIndex(first), Stamp { number, node }, entries)
+    });
+    prop_oneof![entries(), tame]
 }
 
 fn message() -> impl Strategy<Value = Message> {

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use synod_core::{
-    Decode, Denial, Encode, Entries, Entry, Generation, LogIndex, LogRecord, Machine, Outcome,
-    Output, Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
+    Decode, Denial, Encode, Entries, Entry, EntryKind, Generation, LogIndex, LogRecord, Machine,
+    Outcome, Output, Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
 };
-use synod_paxos::log::{Accept, Body, Config, Cover, Epoch, Message, MultiPaxos, Page, Piece};
+use synod_paxos::log::{
+    Accept, Body, Config, Cover, Epoch, Message, MultiPaxos, Name, Page, Piece, Votes,
+};
 
 use super::cluster::{i, n};
 use super::solo::b;
@@ -164,6 +166,7 @@ fn bodies() -> Vec<(Body, String)> {
             chosen: i(3),
             pushed: i(2),
             round: Round(9),
+            fast: None,
         })
     };
     let piece = Body::Piece(Box::new(Piece {
@@ -183,11 +186,27 @@ fn bodies() -> Vec<(Body, String)> {
         (Body::Nack, "06".into()),
         (
             accept(entries()),
-            format!("07{}{}{}{TWO}78{}{}{}", u(4), u(2), u(3), u(3), u(2), u(9)),
+            format!(
+                "07{}{}{}{TWO}78{}{}{}00",
+                u(4),
+                u(2),
+                u(3),
+                u(3),
+                u(2),
+                u(9)
+            ),
         ),
         (
             accept(Entries::empty(i(4), Stamp { number: 2, node: 3 })),
-            format!("07{}{}{}00000000{}{}{}", u(4), u(2), u(3), u(3), u(2), u(9)),
+            format!(
+                "07{}{}{}00000000{}{}{}00",
+                u(4),
+                u(2),
+                u(3),
+                u(3),
+                u(2),
+                u(9)
+            ),
         ),
         (
             Body::Accepted {
@@ -216,7 +235,75 @@ fn bodies() -> Vec<(Body, String)> {
         ),
     ];
     all.extend(answers());
+    all.extend(fast());
     all
+}
+
+/// Offers of "x" and of nothing, and votes for them and what follows.
+fn fast() -> Vec<(Body, String)> {
+    let name = Name { life: 7, number: 8 };
+    let named = Entry {
+        kind: EntryKind::Named,
+        payload: [&b"x"[..], &name.to_bytes()].concat().into(),
+    };
+    let offer = Entries::new(i(4), Stamp { number: 3, node: 3 }, [named, Entry::blank()]);
+    let votes = vec![
+        Votes {
+            first: i(4),
+            count: 2,
+            name,
+        },
+        Votes {
+            first: i(7),
+            count: 1,
+            name: Name::BLANK,
+        },
+    ];
+    vec![
+        (
+            Body::Offer(offer),
+            format!(
+                "14{}{}{}02000000031100000078{}{}0100000000",
+                u(4),
+                u(3),
+                u(3),
+                u(7),
+                u(8)
+            ),
+        ),
+        (
+            Body::Voted(votes),
+            format!(
+                "1502000000{}02000000{}{}{}01000000{}{}",
+                u(4),
+                u(7),
+                u(8),
+                u(7),
+                u(0),
+                u(0)
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn an_open_region_is_told_in_every_accept() {
+    let accept = Body::Accept(Accept {
+        entries: Entries::empty(i(4), Stamp { number: 2, node: 3 }),
+        chosen: i(3),
+        pushed: i(2),
+        round: Round(9),
+        fast: Some(i(5)),
+    });
+    let message = Message {
+        epoch: Epoch(0),
+        generation: Generation(1),
+        ballot: b(2, 3),
+        body: accept,
+    };
+    let bytes = message.to_bytes();
+    assert!(hex(&bytes).ends_with(&format!("{}01{}", u(9), u(5))));
+    assert_eq!(Message::decode_all(bytes), Ok(message));
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod cluster;
 mod codec;
 mod disks;
 mod elections;
+mod fast;
+mod fast_votes;
 mod fetch;
 mod golden;
 mod leaders;

@@ -45,6 +45,7 @@ fn made_up() -> Vec<Body> {
             chosen: LogIndex(slot),
             pushed: LogIndex(slot),
             round: Round(slot),
+            fast: None,
         })
     };
     let wide = |last| Page {

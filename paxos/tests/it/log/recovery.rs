@@ -179,7 +179,7 @@ fn the_highest_vote_wins_and_gaps_are_filled() {
 fn a_gap_at_the_beginning_is_filled() {
     let mut solo = candidate();
     let ballot = solo.ballot();
-    let vote = votes(3, b(1, 2), &["c"]);
+    let vote = votes(3, b(0, 2), &["c"]);
     solo.say(2, ballot, promise(page(0, 0, 3, &[vote])));
     solo.say(3, ballot, promise(page(0, 0, 0, &[])));
     assert_eq!(recovered(&solo), Some((3, 2)));
@@ -284,7 +284,7 @@ fn a_page_from_further_on_covers_nothing_before_it() {
     let none = || promise(page(0, 0, 0, &[]));
     let part = Page {
         last: i(6),
-        ..page(0, 0, 2, &[votes(1, b(1, 2), &["a", "b"])])
+        ..page(0, 0, 2, &[votes(1, b(0, 2), &["a", "b"])])
     };
     solo.say(2, ballot, promise(part));
     solo.say(3, ballot, none());
@@ -299,13 +299,13 @@ fn a_page_from_further_on_covers_nothing_before_it() {
     solo.say(
         2,
         ballot,
-        Body::Page(page(4, 0, 6, &[votes(5, b(1, 2), &["e", "f"])])),
+        Body::Page(page(4, 0, 6, &[votes(5, b(0, 2), &["e", "f"])])),
     );
     assert_eq!(solo.status().role, Role::Candidate);
     solo.say(
         2,
         ballot,
-        Body::Page(page(2, 0, 6, &[votes(3, b(1, 2), &["c", "d", "e", "f"])])),
+        Body::Page(page(2, 0, 6, &[votes(3, b(0, 2), &["c", "d", "e", "f"])])),
     );
     assert_eq!(solo.status().role, Role::Leader);
     assert_eq!(recovered(&solo), Some((6, 0)));
@@ -320,7 +320,7 @@ fn what_is_known_to_be_chosen_is_taken_over() {
     solo.say(
         2,
         ballot,
-        promise(page(0, 3, 4, &[votes(1, b(1, 2), &["a", "b", "c", "d"])])),
+        promise(page(0, 3, 4, &[votes(1, b(0, 2), &["a", "b", "c", "d"])])),
     );
     solo.say(
         3,
@@ -342,7 +342,7 @@ fn what_is_known_to_be_chosen_is_taken_over() {
 fn a_late_promise_changes_nothing() {
     let mut solo = candidate();
     let ballot = solo.ballot();
-    let run = || votes(1, b(1, 2), &["a", "b"]);
+    let run = || votes(1, b(0, 2), &["a", "b"]);
     for peer in [2, 3] {
         solo.say(peer, ballot, promise(page(0, 0, 2, &[run()])));
     }

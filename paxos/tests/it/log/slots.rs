@@ -160,6 +160,7 @@ fn an_old_vote_is_not_what_is_chosen() {
         chosen: i(2),
         pushed: i(2),
         round: Round(0),
+        fast: None,
     });
     solo.say(3, b(4, 3), chosen);
     solo.settle();

@@ -329,6 +329,7 @@ pub(crate) fn accept(entries: Entries, chosen: u64, pushed: u64) -> Body {
         chosen: LogIndex(chosen),
         pushed: LogIndex(pushed),
         round: Round(0),
+        fast: None,
     })
 }
 
