@@ -27,6 +27,18 @@ impl Leader {
             let votes = quorum.position(peer.id).is_some() && peer.leaving.is_none();
             votes && peer.linked && !peer.is_late(node.now, round)
         };
+        if let Some(first) = &self.first {
+            let set = quorum.set(first.iter().copied().chain([node.id()]));
+            let mut all = first.iter();
+            let stays = |id: &NodeId| {
+                self.peers
+                    .iter()
+                    .any(|peer| peer.id == *id && answers(&peer))
+            };
+            if quorum.is_quorum(set) && all.all(stays) {
+                return;
+            }
+        }
         let mut peers: Vec<&Peer> = self.peers.iter().filter(answers).collect();
         // Those that were first stay so: each change sends entries to one more.
         let was = |id: NodeId| self.first.as_ref().is_some_and(|first| first.contains(&id));
