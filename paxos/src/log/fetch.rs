@@ -295,7 +295,7 @@ impl Node {
                 // As far as the next configuration: a stop-sign comes into force before anything
                 // behind it is written.
                 let config = Slots::configs(&rest).map(|(index, _)| index).next();
-                let last = config.unwrap_or(rest.last());
+                let last = config.unwrap_or_else(|| rest.last());
                 let part = rest.through(last);
                 if part.first() != self.chosen.next() {
                     // What is chosen has no gap: nonsense.

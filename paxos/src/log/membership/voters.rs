@@ -48,7 +48,7 @@ impl Membership {
         let learners: Vec<NodeId> = learners.filter(|node| !sorted.contains(node)).collect();
         let known = |voter: &NodeId| {
             let of = storages.iter().find(|(node, _)| node == voter);
-            let of = self.storage_of(*voter).or(of.map(|(_, of)| *of));
+            let of = self.storage_of(*voter).or_else(|| of.map(|(_, of)| *of));
             of.map(|of| (*voter, of))
         };
         Ok(Self {
