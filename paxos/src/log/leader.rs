@@ -183,7 +183,7 @@ impl Leader {
         node: &mut Node,
         entry: Entry,
     ) -> Result<LogIndex, (Refusal, Entry)> {
-        if let Some(stop) = self.closed(node) {
+        if let Some(stop) = self.stop.filter(|_| !planted!(node, ProposesBehindStop)) {
             return Err((Refusal::ChangeUnderWay(stop), entry));
         }
         let limit = node.config.limits.uncommitted_bytes;
@@ -236,7 +236,7 @@ impl Leader {
     }
 
     fn accept(&mut self, node: &mut Node, commands: Vec<Bytes>) -> Result<LogIndex, Denial> {
-        if let Some(stop) = self.closed(node) {
+        if let Some(stop) = self.stop.filter(|_| !planted!(node, ProposesBehindStop)) {
             return Err(Denial::ChangeUnderWay(stop));
         }
         let limits = &node.config.limits;

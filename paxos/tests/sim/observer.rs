@@ -36,11 +36,10 @@ impl Ballots {
             self.read = self.read.next();
             if fact.kind == EntryKind::Config
                 && let Ok(membership) = Membership::decode_all(fact.payload.clone())
+                && membership.epoch().0 > self.epochs.len() as u64
             {
-                if membership.epoch().0 > self.epochs.len() as u64 {
-                    let voters = membership.voters().to_vec();
-                    self.epochs.push((self.read, voters));
-                }
+                let voters = membership.voters().to_vec();
+                self.epochs.push((self.read, voters));
             }
         }
         let before = self.epochs.iter().rev().find(|(since, _)| *since < slot);
