@@ -40,7 +40,7 @@ pub(crate) struct Leader {
     /// The last change of the configuration that was proposed here.
     pub(crate) change: LogIndex,
     /// The stop-sign that ends the epoch, if one is proposed: nothing is, behind it.
-    stop: Option<LogIndex>,
+    pub(crate) stop: Option<LogIndex>,
     /// The first slot of this ballot: what lies before was chosen when it began.
     opened: LogIndex,
     /// The last proposals that each node has passed on, and in which of its lives. Outlives its
@@ -193,7 +193,7 @@ impl Leader {
         node: &mut Node,
         entry: Entry,
     ) -> Result<LogIndex, (Refusal, Entry)> {
-        if let Some(stop) = self.closed(node) {
+        if let Some(stop) = self.stop.filter(|_| !planted!(node, ProposesBehindStop)) {
             return Err((Refusal::ChangeUnderWay(stop), entry));
         }
         let limit = node.config.limits.uncommitted_bytes;
@@ -277,7 +277,7 @@ impl Leader {
     }
 
     fn accept(&mut self, node: &mut Node, commands: Vec<Bytes>) -> Result<LogIndex, Denial> {
-        if let Some(stop) = self.closed(node) {
+        if let Some(stop) = self.stop.filter(|_| !planted!(node, ProposesBehindStop)) {
             return Err(Denial::ChangeUnderWay(stop));
         }
         fit(node, &commands)?;

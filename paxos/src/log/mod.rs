@@ -10,9 +10,11 @@
 //!   is not needed. Slots are chosen in any order and handed out in order.
 //! - **One phase 1 for all slots** that are not known to be chosen; what it finds is proposed again,
 //!   gaps as blanks. A leader needs no log that is up to date: it fetches what it lacks.
-//! - **The leader sends what is of its ballot and in memory; who lacks earlier slots asks it for them**, a
-//!   page at a time and as its own disk takes them, so the leader keeps no account of who is far behind.
-//!   A candidate asks its acceptors in the same way.
+//! - **The leader sends what is of its ballot and in memory; who lacks earlier slots asks for them**, several
+//!   pages at once of several members and as its own disk takes them, so the leader keeps no account of who
+//!   is far behind. A candidate asks each of its acceptors for its votes.
+//! - **Voters change by a stop-sign**, the last entry of an epoch: each slot is chosen by the voters of one
+//!   (`stop.rs`).
 //! - **Elections** are ballot leader election: they need no log either, and make progress under partial
 //!   connectivity (`elect.rs`).
 //! - **A ballot is no term.** The same entry may carry another mark on each node.
@@ -24,8 +26,9 @@
 //!
 //! `node.rs` is what a node is in every role: promise, slots, links, outbox. `prepare.rs` is phase 1,
 //! `leader.rs` with `leader/feed.rs` and `follower.rs` are the two sides of phase 2, `fetch.rs` is how
-//! nodes get what they lack, `quorum_read.rs` reads that ask no leader, `lease.rs`
-//! how long nobody else may. `slots.rs` holds votes, `cover.rs` is a set of slots.
+//! nodes get what they lack, `window.rs` what they have asked for, `quorum_read.rs` reads that ask no leader,
+//! `lease.rs` how long nobody else may lead. `slots.rs` holds votes, `cover.rs` is a set of slots.
+//! `handover.rs` is for nodes that are left out.
 
 mod codec;
 mod config;

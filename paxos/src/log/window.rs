@@ -9,7 +9,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use synod_core::{Instant, LogIndex, NodeId};
+use synod_core::{Entries, Instant, LogIndex, NodeId};
 
 use super::Detail;
 use super::message::Page;
@@ -17,6 +17,8 @@ use super::node::Node;
 
 /// Pages that are under way or kept, at most.
 const MOST: usize = 8;
+/// The most slots that one page is asked for.
+const LONGEST: u64 = 1 << 16;
 /// Pages under way from one member.
 pub(crate) const EACH: usize = 2;
 
@@ -25,7 +27,7 @@ pub(crate) struct Window {
     asked: Vec<Asked>,
     /// Pages that came early, by the slot before their first.
     early: BTreeMap<LogIndex, Page>,
-    /// How many slots the first page had; 0 before it has come.
+    /// How many slots a page is asked for; 0 before the first has come.
     slots: u64,
     /// The last slot that somebody has said to be chosen.
     known: LogIndex,
@@ -78,10 +80,12 @@ impl Window {
         let asked = asked.map(|place| self.asked.swap_remove(place));
         self.known = self.known.max(page.chosen);
         let there = page.through.min(page.chosen);
+        if let Some(asked) = &asked
+            && there > page.after
+        {
+            self.measure(node, asked, page, there);
+        }
         if page.after <= before {
-            if self.slots == 0 && there > page.after {
-                self.slots = there.since(page.after);
-            }
             node.learn(page);
         } else if asked.is_some() && there > page.after {
             self.early.insert(page.after, page.clone());
@@ -95,6 +99,20 @@ impl Window {
             node.learn(&next.remove());
         }
         node.chosen > before
+    }
+
+    /// How many slots the next pages are to have: as many as fit.
+    fn measure(&mut self, node: &Node, asked: &Asked, page: &Page, there: LogIndex) {
+        let came = there.since(page.after);
+        let short = there < asked.through && there < page.chosen;
+        if short || there > asked.through || self.slots == 0 {
+            self.slots = came;
+        } else {
+            let weight: usize = page.runs.iter().map(Entries::weight).sum();
+            if weight.saturating_mul(2) <= node.config.limits.accept_bytes {
+                self.slots = self.slots.saturating_mul(2).min(LONGEST);
+            }
+        }
     }
 
     /// A piece of a snapshot has come instead of a page: what lies behind is of no use yet.

@@ -14,7 +14,7 @@ use crate::seeds;
 const BUDGET: u64 = 500;
 
 /// What needs a schedule of several crashes and lost messages that seeds hardly ever draw: a story of its
-/// own finds each, see `it/log/changes.rs`, `each_broken_rule_breaks_its_story`.
+/// own finds each, see `each_broken_rule_breaks_its_story` in `paxos/tests/it/log/changes.rs`.
 const BY_STORY: [Bug; 3] = [
     Bug::ProposesBehindStop,
     Bug::AcceptsUnchosenStop,

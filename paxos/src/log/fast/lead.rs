@@ -74,7 +74,7 @@ impl Leader {
     /// have chosen and a fast quorum is there. No phase 1 is needed: it was for these slots too.
     pub(crate) fn open_fast(&mut self, node: &mut Node) {
         let paused = node.pause.until.is_some_and(|until| until > node.now);
-        let known = self.changing(node).is_none() && self.closed(node).is_none();
+        let known = self.changing(node).is_none() && self.stop.is_none();
         if !node.config.fast || node.fast.open.is_some() || paused || !known {
             return;
         }
@@ -255,7 +255,7 @@ impl Leader {
     /// before it. Nobody has offered it elsewhere, so nobody but this leader may move it.
     pub(crate) fn fill_with(&mut self, node: &mut Node, at: LogIndex, entry: &Entry) {
         let limit = node.config.limits.uncommitted_bytes;
-        let shut = self.closed(node).is_some() || self.uncommitted >= limit;
+        let shut = self.stop.is_some() || self.uncommitted >= limit;
         if at <= node.slots.last() || at > node.window() || shut {
             return;
         }

@@ -8,18 +8,12 @@ use crate::log::membership::stops;
 use crate::log::message::{Accept, Body};
 use crate::log::node::Node;
 use crate::log::peer::Peer;
-use crate::log::planted::planted;
 
 /// How many slots a learner may lack that is to vote: as many as it gets while the change is chosen,
 /// so that the new voters go on without a pause.
 const MAY_LACK: u64 = 1_000;
 
 impl Leader {
-    /// The stop-sign behind which nothing is proposed.
-    pub(crate) fn closed(&self, node: &Node) -> Option<LogIndex> {
-        self.stop.filter(|_| !planted!(node, ProposesBehindStop))
-    }
-
     /// The change that is under way, if one is: one at a time, and none before it is known which
     /// ones earlier ballots have chosen.
     pub(crate) fn changing(&self, node: &Node) -> Option<LogIndex> {
