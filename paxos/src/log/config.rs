@@ -322,7 +322,11 @@ impl ConfigBuilder {
             Voters::Majority(voters) if config.fast => Some(Membership::fast(voters)?),
             Voters::Majority(voters) => Some(Membership::majority(voters)?),
         };
-        if config.fast && phases.as_ref().is_some_and(|phases| phases.fast().is_none()) {
+        if config.fast
+            && phases
+                .as_ref()
+                .is_some_and(|phases| phases.fast().is_none())
+        {
             return Err(ConfigError::NoFastQuorums);
         }
         if let Some(phases) = phases {

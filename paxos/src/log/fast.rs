@@ -107,7 +107,9 @@ impl Node {
     pub(crate) fn is_fast_quorum(&self, voters: NodeSet) -> bool {
         let phases = self.membership().phases();
         if planted!(self, FastQuorumFloor) {
-            return phases.is_some_and(|p| p.fast().is_some() && voters.len() * 4 + 3 >= p.members().len() * 3);
+            return phases.is_some_and(|p| {
+                p.fast().is_some() && voters.len() * 4 + 3 >= p.members().len() * 3
+            });
         }
         let fast = phases.and_then(|phases| phases.fast());
         fast.is_some_and(|fast| fast.is_quorum(voters))
@@ -142,7 +144,10 @@ impl Node {
         let fast = &self.fast;
         fast.offers.check();
         for (first, last) in fast.decided.beyond() {
-            assert!(self.held.end_of(*first) >= Some(*last), "what is decided is held");
+            assert!(
+                self.held.end_of(*first) >= Some(*last),
+                "what is decided is held"
+            );
         }
         let spare = fast.spare.values().flatten().map(Entry::weight);
         assert_eq!(fast.spare_bytes, spare.sum::<usize>(), "what was offered");

@@ -250,7 +250,10 @@ impl Leader {
     ) -> Result<LogIndex, Denial> {
         fit(node, &commands)?;
         let limit = node.config.limits.uncommitted_bytes;
-        let weight = commands.iter().map(|command| command.len() + Entry::OVERHEAD).sum();
+        let weight = commands
+            .iter()
+            .map(|command| command.len() + Entry::OVERHEAD)
+            .sum();
         let known = life != node.life && first.0 > 0;
         if !known || !node.fast.offers.fits(weight, limit) {
             return Err(Denial::Busy { limit: clip(limit) });
@@ -429,7 +432,10 @@ impl Leader {
         let open = node.fast.open;
         let end = open.map_or(node.slots.sealed(), LogIndex::previous);
         let all = planted!(node, GapNotFilled) || node.held.through() >= end;
-        assert!(all, "a leader holds everything up to its end, or up to what is open");
+        assert!(
+            all,
+            "a leader holds everything up to its end, or up to what is open"
+        );
         let ahead = |peer: &Peer| open.is_none() && peer.acked.last() > node.slots.sealed();
         assert!(!self.peers.iter().any(ahead), "nobody has more");
     }

@@ -274,7 +274,11 @@ impl Message {
                 slots.max(accept.round.0)
             }
             Body::Offer(entries) => entries.last().0.max(entries.first().0),
-            Body::Voted(votes) => votes.iter().map(|run| run.last().0.max(run.first.0)).max().unwrap_or(0),
+            Body::Voted(votes) => votes
+                .iter()
+                .map(|run| run.last().0.max(run.first.0))
+                .max()
+                .unwrap_or(0),
             Body::Accepted { held, round } => held.last().0.max(round.0),
             Body::Fetch { after, staged, .. } => {
                 let staged = staged.map_or(0, |(id, bytes)| id.index.0.max(bytes));
@@ -321,5 +325,8 @@ impl Page {
 
 /// Whether each of these says whose it is, as everything does that was offered.
 fn are_named(entries: &Entries) -> bool {
-    entries.as_slice().iter().all(|entry| Name::of(entry).is_some())
+    entries
+        .as_slice()
+        .iter()
+        .all(|entry| Name::of(entry).is_some())
 }

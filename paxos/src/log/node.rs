@@ -9,12 +9,12 @@ use synod_core::{
     LogIndex, LogLoad, LogRecord, NodeId, Outbox, RoleChange, SnapshotId, SnapshotMeta, mix,
 };
 
+use super::fast::{Fast, Pause};
 use super::membership::History;
 use super::planted::planted;
 use super::record::{HardState, Written};
 use super::slots::Slots;
 use super::tickets::Tickets;
-use super::fast::{Fast, Pause};
 use super::{Body, Config, Cover, Detail, Epoch, Event, Membership, Message, Votes};
 use crate::Ballot;
 
@@ -431,7 +431,8 @@ impl Node {
                             "what is held and not chosen is of the promised ballot"
                         );
                         assert!(
-                            !Ballot::from(run.stamp).is_fast() || self.is_decided(run.first, run.last),
+                            !Ballot::from(run.stamp).is_fast()
+                                || self.is_decided(run.first, run.last),
                             "a fast vote is held once its value is chosen"
                         );
                         at = run.last.next();

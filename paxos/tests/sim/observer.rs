@@ -242,7 +242,10 @@ impl Observer for Ballots {
                     Vote::Cast(stamp, same) => cast.push((*stamp, *same)),
                 }
             }
-            let highest = cast.iter().map(|(stamp, _)| *stamp).max_by_key(|stamp| rank(*stamp));
+            let highest = cast
+                .iter()
+                .map(|(stamp, _)| *stamp)
+                .max_by_key(|stamp| rank(*stamp));
             let of_highest = cast.iter().filter(|(stamp, _)| Some(*stamp) == highest);
             let backers = of_highest.clone().filter(|(_, same)| *same).count();
             let found = covered

@@ -32,8 +32,7 @@ fn each_planted_bug_is_found() {
     let bases = std::env::var("SYNOD_BASES").ok();
     let bases = bases.and_then(|bases| bases.parse().ok()).unwrap_or(1);
     let bugs = Bug::ALL.into_iter().chain(Bug::FAST);
-    let bugs = bugs
-        .filter(|bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}")));
+    let bugs = bugs.filter(|bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}")));
     let mut missed = Vec::new();
     println!("| planted bug | seeds: median, worst | virtual s | s | caught as |");
     println!("|---|---|---|---|---|");

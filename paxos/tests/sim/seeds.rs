@@ -108,7 +108,9 @@ fn no_seed_breaks_fast_paxos() {
         fast: true,
         ..Cluster::default()
     };
-    let summary = campaign.replay_with(command).run(&Simulation::new(cluster, Kv));
+    let summary = campaign
+        .replay_with(command)
+        .run(&Simulation::new(cluster, Kv));
     println!("{summary}");
     assert!(
         summary.failure.is_none(),

@@ -57,7 +57,9 @@ pub(crate) type Mark = (u64, u64);
 pub(crate) fn mark(stamp: Stamp, entry: &Entry) -> Mark {
     let what = match entry.kind {
         EntryKind::Blank => 0,
-        EntryKind::Command | EntryKind::Named => 1 + u64::from(entry.payload.first().copied().unwrap_or(0)),
+        EntryKind::Command | EntryKind::Named => {
+            1 + u64::from(entry.payload.first().copied().unwrap_or(0))
+        }
         EntryKind::Config => u64::MAX,
     };
     (stamp.number, what)

@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 use synod_core::{Entries, Entry, Instant, LogIndex, NodeId};
 use synod_quorum::NodeSet;
 
+use super::Name;
 use super::offers::runs;
 use super::pick::{Best, Rule, best};
-use super::Name;
+use crate::log::Detail;
 use crate::log::leader::Leader;
 use crate::log::node::Node;
 use crate::log::planted::planted;
-use crate::log::Detail;
 
 /// What a leader keeps for fast rounds.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -51,7 +51,11 @@ impl Lead {
 impl Node {
     /// Fast rounds have been of no use: the next ones begin after a while, each time a longer one.
     pub(crate) fn pause_fast(&mut self) {
-        let wait = self.config.timing.round.saturating_mul(8 << self.pause.times.min(6));
+        let wait = self
+            .config
+            .timing
+            .round
+            .saturating_mul(8 << self.pause.times.min(6));
         self.pause.times += 1;
         self.pause.until = Some(self.now + wait);
     }
@@ -122,7 +126,9 @@ impl Leader {
         let (voted, values) = Self::votes_in(node, at);
         let silent = phases.phase1().all() - voted;
         !node.is_fast_quorum(silent)
-            && !values.iter().any(|(_, voters)| node.is_fast_quorum(*voters | silent))
+            && !values
+                .iter()
+                .any(|(_, voters)| node.is_fast_quorum(*voters | silent))
     }
 
     /// Whether this leader has proposed something itself in a slot, or knows what is chosen there.
@@ -171,7 +177,10 @@ impl Leader {
     pub(crate) fn watch_fast(&mut self, node: &mut Node) -> Option<&'static str> {
         node.fast.open?;
         let patience = node.config.timing.round.saturating_mul(2);
-        let near = self.peers.iter().filter(|peer| peer.linked && node.now.since(peer.heard) < patience);
+        let near = self
+            .peers
+            .iter()
+            .filter(|peer| peer.linked && node.now.since(peer.heard) < patience);
         let near = near.map(|peer| peer.id).chain([node.id()]);
         if !node.is_fast_quorum(node.places(near)) {
             return Some("fewer than a fast quorum answer");
@@ -185,7 +194,11 @@ impl Leader {
             node.pause.times = 0;
         }
         let acked = self.peers.iter().map(|peer| peer.acked.last()).max();
-        let last = node.fast.seen.max(node.slots.sealed()).max(acked.unwrap_or_default());
+        let last = node
+            .fast
+            .seen
+            .max(node.slots.sealed())
+            .max(acked.unwrap_or_default());
         if node.chosen >= last {
             self.fast.stuck = (node.chosen, 0);
             return None;
@@ -224,9 +237,15 @@ impl Leader {
                 // A value that somebody wants, or nothing.
                 let named = own.into_iter().chain(values.iter().map(|(name, _)| *name));
                 let entry = named.filter_map(|name| value(node, at, name)).next();
-                let spare = node.fast.spare.get(&at).and_then(|row| row.first().cloned());
+                let spare = node
+                    .fast
+                    .spare
+                    .get(&at)
+                    .and_then(|row| row.first().cloned());
                 // Who has another value sends it: what is lacking is asked for by a blank.
-                let entry = entry.or(spare).filter(|_| !wanted && self.fast.stuck.1 % 2 == 1);
+                let entry = entry
+                    .or(spare)
+                    .filter(|_| !wanted && self.fast.stuck.1 % 2 == 1);
                 open.push((at, entry.unwrap_or_else(Entry::blank)));
             }
             at = at.next();

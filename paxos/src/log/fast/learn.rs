@@ -48,7 +48,11 @@ impl Node {
             return false;
         }
         let row = &fast.tally[&at];
-        let same: Vec<NodeId> = row.iter().filter(|(_, other)| *other == name).map(|(voter, _)| *voter).collect();
+        let same: Vec<NodeId> = row
+            .iter()
+            .filter(|(_, other)| *other == name)
+            .map(|(voter, _)| *voter)
+            .collect();
         let often = often && self.membership().voters().len() * 3 <= same.len() * 4;
         if often || self.is_fast_quorum(self.places(same)) {
             self.decide(at, name);
@@ -67,7 +71,8 @@ impl Node {
             self.hold(at, at);
         } else if !self.held.contains(at) {
             let spare = self.fast.spare.get(&at);
-            let spare = spare.and_then(|row| row.iter().find(|entry| Name::of(entry) == Some(name)));
+            let spare =
+                spare.and_then(|row| row.iter().find(|entry| Name::of(entry) == Some(name)));
             let entry = match spare {
                 Some(entry) => entry.clone(),
                 None if name == Name::BLANK => Entry::blank(),

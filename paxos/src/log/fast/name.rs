@@ -102,7 +102,12 @@ pub struct Votes {
 impl Votes {
     /// The last slot, which a peer may have put anywhere.
     pub(crate) const fn last(&self) -> LogIndex {
-        LogIndex(self.first.0.saturating_add(self.count as u64).saturating_sub(1))
+        LogIndex(
+            self.first
+                .0
+                .saturating_add(self.count as u64)
+                .saturating_sub(1),
+        )
     }
 
     /// Adds a vote behind others.

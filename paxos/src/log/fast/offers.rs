@@ -67,7 +67,9 @@ impl Offers {
     }
 
     pub(crate) fn last(&self) -> LogIndex {
-        self.placed.last_key_value().map_or(LogIndex::START, |(at, _)| *at)
+        self.placed
+            .last_key_value()
+            .map_or(LogIndex::START, |(at, _)| *at)
     }
 
     fn place(&mut self, at: LogIndex, offer: Offer, sent: Instant, again: Instant) {
@@ -82,7 +84,9 @@ impl Offers {
             return Vec::new();
         }
         let behind = self.placed.range(last.next()..);
-        behind.map(|(at, placed)| (*at, placed.offer.entry.clone())).collect()
+        behind
+            .map(|(at, placed)| (*at, placed.offer.entry.clone()))
+            .collect()
     }
 
     /// Everything that is placed is to be offered again at once: to another leader's voters.
@@ -95,10 +99,20 @@ impl Offers {
         }
     }
 
+    /// Planted: takes everything for lost.
+    pub(super) fn lose_all(&mut self) {
+        while let Some((_, placed)) = self.placed.pop_first() {
+            self.lose(placed.offer);
+        }
+    }
+
     /// This value is chosen in a slot: if another was offered there, that has lost, and may be offered in
     /// another slot.
     pub(super) fn decided(&mut self, at: LogIndex, name: Name) {
-        if self.placed.get(&at).is_some_and(|placed| placed.offer.name != name)
+        if self
+            .placed
+            .get(&at)
+            .is_some_and(|placed| placed.offer.name != name)
             && let Some(placed) = self.placed.remove(&at)
         {
             self.lose(placed.offer);
@@ -143,7 +157,8 @@ impl Offers {
 
     /// A leader offers these for this node.
     pub(crate) fn passed_on(&mut self, tickets: TicketRange, until: Instant) {
-        self.passed.extend(tickets.iter().map(|ticket| (ticket.0, until)));
+        self.passed
+            .extend(tickets.iter().map(|ticket| (ticket.0, until)));
     }
 
     /// Whether anything waits for what becomes of it.
@@ -167,7 +182,10 @@ impl Offers {
         assert_eq!(self.bytes, weight, "the weight of what is offered");
         let mut names: Vec<Name> = all().map(|offer| offer.name).collect();
         names.sort_unstable();
-        assert!(names.is_sorted_by(|a, b| a < b), "each value is offered in one slot");
+        assert!(
+            names.is_sorted_by(|a, b| a < b),
+            "each value is offered in one slot"
+        );
     }
 }
 
@@ -279,7 +297,8 @@ impl MultiPaxos {
             }
             (Role::Follower(_), Some(leader)) => {
                 // The leader proposes them in these slots, unless it has something there.
-                while let Some(losses) = node.fast.offers.waiting.front().map(|offer| offer.losses) {
+                while let Some(losses) = node.fast.offers.waiting.front().map(|offer| offer.losses)
+                {
                     // It may be ahead of what is known here: further each time.
                     let at = node.next_free().plus((1 << losses.min(8)) - 1);
                     if at > node.window() {

@@ -44,18 +44,28 @@ impl Reports {
         replied: NodeSet,
         rule: Rule,
     ) -> Option<(Ballot, Entry)> {
-        let place = |voter: &NodeId| {
-            phases.map_or(NodeSet::EMPTY, |phases| phases.phase1().set([*voter]))
-        };
-        let heard = self.fast.iter().filter(|(voter, ..)| !(place(voter) & replied).is_empty());
+        let place =
+            |voter: &NodeId| phases.map_or(NodeSet::EMPTY, |phases| phases.phase1().set([*voter]));
+        let heard = self
+            .fast
+            .iter()
+            .filter(|(voter, ..)| !(place(voter) & replied).is_empty());
         let order = |ballot: Ballot| match rule {
             Rule::PlainOrder => (ballot.round, ballot.proposer.0, false),
             Rule::Exact | Rule::LeastThreshold => ballot.rank(),
         };
-        let Some(highest) = heard.clone().map(|(_, ballot, _)| *ballot).max_by_key(|ballot| order(*ballot)) else {
+        let Some(highest) = heard
+            .clone()
+            .map(|(_, ballot, _)| *ballot)
+            .max_by_key(|ballot| order(*ballot))
+        else {
             return self.classic;
         };
-        if self.classic.as_ref().is_some_and(|(ballot, _)| order(*ballot) > order(highest)) {
+        if self
+            .classic
+            .as_ref()
+            .is_some_and(|(ballot, _)| order(*ballot) > order(highest))
+        {
             return self.classic;
         }
         let votes = heard.filter(|(_, ballot, _)| *ballot == highest);
@@ -131,10 +141,15 @@ pub(crate) fn best(
     };
     let mut bound = values.iter().filter(|(_, voters)| may(*voters));
     if let Some((name, _)) = bound.next() {
-        assert!(bound.next().is_none(), "of a phase-1 quorum's replies one value may be chosen");
+        assert!(
+            bound.next().is_none(),
+            "of a phase-1 quorum's replies one value may be chosen"
+        );
         return Some(Best::Bound(*name));
     }
-    let most = values.iter().max_by_key(|(name, voters)| (voters.len(), core::cmp::Reverse(*name)));
+    let most = values
+        .iter()
+        .max_by_key(|(name, voters)| (voters.len(), core::cmp::Reverse(*name)));
     most.map(|(name, _)| Best::Open(*name))
 }
 
@@ -162,7 +177,12 @@ mod tests {
         PaxosPhases::with_fast(&majority, &majority, &fast).expect("they intersect")
     }
 
-    fn picked(count: u64, votes: &[(u64, Ballot, u64)], replied: &[u64], rule: Rule) -> Option<u64> {
+    fn picked(
+        count: u64,
+        votes: &[(u64, Ballot, u64)],
+        replied: &[u64],
+        rule: Rule,
+    ) -> Option<u64> {
         let (phases, mut reports) = (phases(count), Reports::default());
         for (voter, ballot, number) in votes {
             reports.note(NodeId(*voter), *ballot, &entry(*number), false);
@@ -190,7 +210,11 @@ mod tests {
     /// What the leader has proposed itself in a slot counts for more than its fast ballot.
     #[test]
     fn recovery_counts_for_more_than_what_it_recovered() {
-        let votes = [(1, ballot(3, 1), 7), (2, ballot(3, 1), 7), (3, ballot(2, 1), 8)];
+        let votes = [
+            (1, ballot(3, 1), 7),
+            (2, ballot(3, 1), 7),
+            (3, ballot(2, 1), 8),
+        ];
         assert_eq!(picked(5, &votes, &[1, 2, 3], Rule::Exact), Some(8));
     }
 
@@ -199,7 +223,13 @@ mod tests {
     #[test]
     fn only_the_quorums_fast_votes_count() {
         let fast = ballot(3, 1);
-        let votes = [(1, fast, 7), (2, fast, 7), (3, fast, 8), (4, fast, 8), (5, fast, 8)];
+        let votes = [
+            (1, fast, 7),
+            (2, fast, 7),
+            (3, fast, 8),
+            (4, fast, 8),
+            (5, fast, 8),
+        ];
         assert_eq!(picked(5, &votes, &[1, 2, 3], Rule::Exact), Some(7));
         assert_eq!(picked(5, &votes[3..], &[1, 2, 3], Rule::Exact), None);
         // Nothing can have been chosen: the one with the most votes.
@@ -228,16 +258,19 @@ mod tests {
             for pattern in 0..3_u64.pow(count as u32) {
                 let vote = |voter: u64| pattern / 3_u64.pow(voter as u32 - 1) % 3;
                 let cast: Vec<_> = (1..=count).filter(|voter| vote(*voter) > 0).collect();
-                let votes: Vec<_> =
-                    cast.iter().map(|voter| (*voter, ballot(3, 1), vote(*voter))).collect();
+                let votes: Vec<_> = cast
+                    .iter()
+                    .map(|voter| (*voter, ballot(3, 1), vote(*voter)))
+                    .collect();
                 for value in 1..=2 {
                     let backers = cast.iter().filter(|voter| vote(**voter) == value);
                     if !fast.is_quorum(fast.set(backers.copied().map(NodeId))) {
                         continue;
                     }
                     for set in 0_u64..1 << count {
-                        let replied: Vec<_> =
-                            (1..=count).filter(|voter| set & (1 << (voter - 1)) != 0).collect();
+                        let replied: Vec<_> = (1..=count)
+                            .filter(|voter| set & (1 << (voter - 1)) != 0)
+                            .collect();
                         let places = replied.iter().copied().map(NodeId);
                         if phases.phase1().is_quorum(phases.phase1().set(places)) {
                             let found = picked(count, &votes, &replied, Rule::Exact);

@@ -5,16 +5,19 @@ use alloc::vec::Vec;
 use synod_core::{Entries, LogIndex, LogRecord, NodeId};
 
 use super::{Name, Votes};
+use crate::Ballot;
 use crate::log::message::Body;
 use crate::log::node::{Node, Note};
 use crate::log::planted::planted;
-use crate::Ballot;
 
 impl Node {
     /// The leader of the promised ballot says which slots are open.
     pub(crate) fn open_fast(&mut self, first: LogIndex) {
         if self.fast.open.is_none() {
             self.fast.open = Some(first);
+            if planted!(self, OfferMoves) {
+                self.fast.offers.lose_all();
+            }
             // What is offered already is offered again, under this leader.
             self.fast.offers.hurry(self.now);
         }
@@ -83,7 +86,12 @@ impl Node {
     /// Tells all voters, this node among them, once these votes are durable.
     fn tell_votes(&mut self, votes: Vec<Votes>) {
         for to in self.membership().voters().to_vec() {
-            if to != self.id() {
+            if to == self.id() {
+                continue;
+            }
+            if planted!(self, FastVoteUnwritten) {
+                self.send_now(to, Body::Voted(votes.clone()));
+            } else {
                 self.send(to, Body::Voted(votes.clone()));
             }
         }
@@ -117,7 +125,10 @@ impl Node {
             }
         }
         let leads = self.leader == Some(from);
-        for to in [Some(from), self.leader.filter(|_| !leads)].into_iter().flatten() {
+        for to in [Some(from), self.leader.filter(|_| !leads)]
+            .into_iter()
+            .flatten()
+        {
             if to != me && !durable.is_empty() {
                 // Safe while other writes run: these votes are known to be durable.
                 self.send_now(to, Body::Voted(durable.clone()));

@@ -24,7 +24,14 @@ impl Leader {
             // What is chosen may be known elsewhere before it is here. Who asks hears at once that slots
             // are open, and asks the voters then.
             let index = Err(Denial::NotLeader);
-            return node.send(from, Body::ReadAt { life, ticket, index });
+            return node.send(
+                from,
+                Body::ReadAt {
+                    life,
+                    ticket,
+                    index,
+                },
+            );
         }
         let limit = node.config.limits.pending_reads;
         if self.reads.len() >= limit {

@@ -8,9 +8,9 @@ use synod_core::{Denial, Entries, Generation, LogIndex, NodeId, Outcome, Ticket}
 
 use super::{MultiPaxos, Role};
 use crate::Ballot;
-use crate::log::{Epoch, Votes, fetch};
 use crate::log::message::{Accept, Body, Message, Page, Piece};
 use crate::log::planted::planted;
+use crate::log::{Epoch, Votes, fetch};
 
 impl MultiPaxos {
     pub(super) fn on_message(&mut self, from: NodeId, message: Message) {
@@ -270,7 +270,9 @@ impl MultiPaxos {
         }
         // What is chosen in a higher ballot than was promised here: that ballot has begun.
         let chosen = page.runs.iter().filter(|run| run.first() <= page.chosen);
-        if let Some(highest) = chosen.map(|run| Ballot::from(run.stamp()).as_classic()).max()
+        if let Some(highest) = chosen
+            .map(|run| Ballot::from(run.stamp()).as_classic())
+            .max()
             && highest > self.node.promised
             && matches!(self.role, Role::Follower(_))
         {

@@ -57,7 +57,8 @@ impl Node {
     pub(crate) fn forget_configs(&mut self, first: LogIndex, last: LogIndex) {
         if !self.open_configs.is_empty() {
             let within = first..=last;
-            self.open_configs.retain(|(index, _)| !within.contains(index));
+            self.open_configs
+                .retain(|(index, _)| !within.contains(index));
         }
     }
 

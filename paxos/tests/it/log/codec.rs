@@ -7,9 +7,7 @@ use synod_core::{
     Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
 };
 use synod_paxos::Ballot;
-use synod_paxos::log::{
-    Accept, Body, Cover, Epoch, Membership, Message, Name, Page, Piece, Votes,
-};
+use synod_paxos::log::{Accept, Body, Cover, Epoch, Membership, Message, Name, Page, Piece, Votes};
 
 fn small() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 0_u64..8, 1 => any::<u64>()]
@@ -306,7 +304,12 @@ fn offer() -> impl Strategy<Value = Entries> {
             payload: payload.into(),
         }
     });
-    let tame = (1_u64..8, 0_u64..4, 1_u64..5, prop::collection::vec(one, 1..4));
+    let tame = (
+        1_u64..8,
+        0_u64..4,
+        1_u64..5,
+        prop::collection::vec(one, 1..4),
+    );
     let tame = tame.prop_map(|(first, round, node, entries)| {
         let number = 2 * round + 1;
         Entries::new(LogIndex(first), Stamp { number, node }, entries)

@@ -12,10 +12,7 @@ fn open(size: u64) -> Cluster {
     open_with(size, |builder| builder)
 }
 
-fn open_with(
-    size: u64,
-    configure: impl Fn(ConfigBuilder) -> ConfigBuilder + 'static,
-) -> Cluster {
+fn open_with(size: u64, configure: impl Fn(ConfigBuilder) -> ConfigBuilder + 'static) -> Cluster {
     let mut cluster = Cluster::with(size, move |builder| configure(builder.fast_rounds()));
     cluster.led_by(n(1));
     cluster.run(ms(300));
@@ -71,7 +68,10 @@ fn equal_bytes_are_two_values() {
     all_have(&cluster, &["same", "same"]);
     let places = [cluster.outcome(n(2), first), cluster.outcome(n(3), second)];
     assert!(places[0] != places[1], "{places:?}");
-    assert!(places.iter().all(|place| place.starts_with("committed")), "{places:?}");
+    assert!(
+        places.iter().all(|place| place.starts_with("committed")),
+        "{places:?}"
+    );
 }
 
 /// A run of commands is one offer, and keeps its order.
@@ -86,10 +86,18 @@ fn many_commands_are_offered_together() {
         .collect();
     let before = cluster.count("Offer");
     cluster.run(2 * cluster.delay);
-    assert_eq!(cluster.count("Offer") - before, 4, "one to each of the others");
+    assert_eq!(
+        cluster.count("Offer") - before,
+        4,
+        "one to each of the others"
+    );
+    assert_eq!(cluster.count("Voted"), 20, "each tells each other");
     assert_eq!(cluster.commands(n(5)), texts);
     for (k, ticket) in tickets.iter().enumerate() {
-        assert_eq!(cluster.outcome(n(3), *ticket), format!("committed i{}", k + 1));
+        assert_eq!(
+            cluster.outcome(n(3), *ticket),
+            format!("committed i{}", k + 1)
+        );
     }
 }
 
@@ -135,7 +143,11 @@ fn a_gap_that_a_lost_offer_leaves_is_filled() {
     cluster.crash(n(2));
     let ticket = cluster.propose(n(3), "x").unwrap();
     cluster.run(2 * cluster.delay);
-    assert_eq!(cluster.outcome(n(3), ticket), "", "it is chosen, behind a gap");
+    assert_eq!(
+        cluster.outcome(n(3), ticket),
+        "",
+        "it is chosen, behind a gap"
+    );
     cluster.run(ms(200));
     assert_eq!(cluster.outcome(n(3), ticket), "committed i2");
     cluster.passes = None;
@@ -143,7 +155,11 @@ fn a_gap_that_a_lost_offer_leaves_is_filled() {
     cluster.run(ms(500));
     for id in cluster.ids() {
         let commands = cluster.commands(id);
-        assert_eq!(commands.last().map(String::as_str), Some("x"), "{id}: {commands:?}");
+        assert_eq!(
+            commands.last().map(String::as_str),
+            Some("x"),
+            "{id}: {commands:?}"
+        );
     }
 }
 
@@ -207,7 +223,11 @@ fn too_few_voters_mean_classic_rounds() {
     let three = cluster.propose(n(3), "classic").unwrap();
     cluster.run(ms(20));
     assert!(cluster.outcome(n(3), three).starts_with("committed"));
-    assert_eq!(opened(&cluster, leader), before, "three of five open nothing");
+    assert_eq!(
+        opened(&cluster, leader),
+        before,
+        "three of five open nothing"
+    );
     cluster.restart(n(4));
     cluster.restart(n(5));
     cluster.run(ms(5000));
@@ -236,12 +256,19 @@ fn too_many_collisions_mean_classic_rounds() {
         cluster.run(ms(20));
     }
     let leader = cluster.leader().unwrap();
-    assert!(cluster.status(leader).era > era, "another leadership has begun");
+    assert!(
+        cluster.status(leader).era > era,
+        "another leadership has begun"
+    );
     cluster.passes = None;
     cluster.run(ms(2000));
-    let expected: Vec<String> =
-        (0..60).flat_map(|k| [2, 3].map(|id| format!("{k} of {id}"))).collect();
-    all_have(&cluster, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    let expected: Vec<String> = (0..60)
+        .flat_map(|k| [2, 3].map(|id| format!("{k} of {id}")))
+        .collect();
+    all_have(
+        &cluster,
+        &expected.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
 }
 
 /// Everybody proposes at once, messages are lost, leaders come and go: what is reported as committed is in
@@ -282,11 +309,17 @@ fn collided_commands_are_chosen_once() {
         for text in &log {
             *count.entry(text).or_default() += 1;
         }
-        assert!(count.values().all(|count| *count == 1), "seed {seed}: twice: {count:?}");
+        assert!(
+            count.values().all(|count| *count == 1),
+            "seed {seed}: twice: {count:?}"
+        );
         for (id, ticket, text) in &asked {
             let outcome = cluster.outcome(*id, *ticket);
             let there = count.contains_key(text);
-            let (is, is_not) = (outcome.starts_with("committed"), outcome.starts_with("refused"));
+            let (is, is_not) = (
+                outcome.starts_with("committed"),
+                outcome.starts_with("refused"),
+            );
             let story = format!("seed {seed}: {text} at {id}: {outcome:?}, in the log: {there}");
             assert!(!outcome.is_empty(), "{story}");
             assert!(there || !is, "{story}");
@@ -298,7 +331,10 @@ fn collided_commands_are_chosen_once() {
             assert_eq!(cluster.commands(id), log, "seed {seed}");
         }
     }
-    assert!(unknown * 50 < committed, "{committed} are committed, {unknown} unknown");
+    assert!(
+        unknown * 50 < committed,
+        "{committed} are committed, {unknown} unknown"
+    );
 }
 
 /// A linearizable read asks the voters, not the leader: two message delays, and what was committed anywhere
@@ -370,7 +406,11 @@ fn a_vote_outlives_a_restart() {
     });
     let ticket = cluster.propose(n(2), "a").unwrap();
     cluster.run(2 * cluster.delay);
-    assert_eq!(cluster.outcome(n(2), ticket), "", "votes of 1 and 2 are known");
+    assert_eq!(
+        cluster.outcome(n(2), ticket),
+        "",
+        "votes of 1 and 2 are known"
+    );
     cluster.crash(n(4));
     cluster.restart(n(4));
     cluster.run(ms(100));
@@ -412,7 +452,11 @@ fn a_node_that_is_cut_off_gives_its_offers_up() {
     cluster.heal();
     cluster.run(ms(3000));
     cluster.commit(n(1), "b");
-    let twice = cluster.commands(n(1)).iter().filter(|text| *text == "a").count();
+    let twice = cluster
+        .commands(n(1))
+        .iter()
+        .filter(|text| *text == "a")
+        .count();
     assert!(twice <= 1);
 }
 
@@ -424,7 +468,10 @@ fn a_change_of_the_configuration_is_made_in_classic_rounds() {
     cluster.join(6);
     let now = cluster.now;
     let change = synod_core::Change::AddLearner(n(6));
-    let refused = cluster.log(n(1)).reconfigure(now, change.clone()).unwrap_err();
+    let refused = cluster
+        .log(n(1))
+        .reconfigure(now, change.clone())
+        .unwrap_err();
     assert_eq!(refused.refusal.to_string(), "no leader is known");
     cluster.run(ms(300));
     let leader = cluster.leader().unwrap();
@@ -448,7 +495,14 @@ fn fast_rounds_need_fast_quorums() {
     use synod_paxos::log::Config;
     use synod_quorum::PaxosPhases;
     let phases = PaxosPhases::majority([n(1), n(2), n(3)]).unwrap();
-    let error = Config::builder(n(1)).quorums(phases).fast_rounds().build().unwrap_err();
+    let error = Config::builder(n(1))
+        .quorums(phases)
+        .fast_rounds()
+        .build()
+        .unwrap_err();
     assert_eq!(error, ConfigError::NoFastQuorums);
-    assert_eq!(error.to_string(), "fast_rounds needs quorums with fast ones: PaxosPhases::with_fast");
+    assert_eq!(
+        error.to_string(),
+        "fast_rounds needs quorums with fast ones: PaxosPhases::with_fast"
+    );
 }

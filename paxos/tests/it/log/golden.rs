@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use synod_core::{
-    Decode, Denial, Encode, Entries, Entry, EntryKind, Generation, LogIndex, LogRecord, Machine, Outcome,
-    Output, Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
+    Decode, Denial, Encode, Entries, Entry, EntryKind, Generation, LogIndex, LogRecord, Machine,
+    Outcome, Output, Round, SnapshotId, SnapshotMeta, Stamp, Ticket,
 };
 use synod_paxos::log::{
     Accept, Body, Config, Cover, Epoch, Message, MultiPaxos, Name, Page, Piece, Votes,
@@ -170,11 +170,27 @@ fn bodies() -> Vec<(Body, String)> {
         (Body::Nack, "06".into()),
         (
             accept(entries()),
-            format!("07{}{}{}{TWO}78{}{}{}00", u(4), u(2), u(3), u(3), u(2), u(9)),
+            format!(
+                "07{}{}{}{TWO}78{}{}{}00",
+                u(4),
+                u(2),
+                u(3),
+                u(3),
+                u(2),
+                u(9)
+            ),
         ),
         (
             accept(Entries::empty(i(4), Stamp { number: 2, node: 3 })),
-            format!("07{}{}{}00000000{}{}{}00", u(4), u(2), u(3), u(3), u(2), u(9)),
+            format!(
+                "07{}{}{}00000000{}{}{}00",
+                u(4),
+                u(2),
+                u(3),
+                u(3),
+                u(2),
+                u(9)
+            ),
         ),
         (
             Body::Accepted {
