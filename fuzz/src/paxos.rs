@@ -235,7 +235,7 @@ impl Node {
 }
 
 fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
-    Ok(match script.int_in_range(0..=15)? {
+    Ok(match script.int_in_range(0..=18)? {
         0 => Body::Ask {
             round: round(script)?,
         },
@@ -244,6 +244,7 @@ fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
             stands: ballot(script)?,
             follows: ballot(script)?,
             content: script.arbitrary()?,
+            priority: script.int_in_range(0..=2)?,
         },
         2 => Body::TakeOver,
         3 => Body::Prepare {
@@ -267,6 +268,10 @@ fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
         },
         10 => Body::Fetch {
             after: index(script)?,
+            through: match script.arbitrary()? {
+                true => Some(index(script)?),
+                false => None,
+            },
             votes: script.arbitrary()?,
             staged: match script.arbitrary()? {
                 true => Some((snapshot_id(script)?, number(script)?)),
@@ -282,7 +287,28 @@ fn body(script: &mut Unstructured<'_>, of: Ballot) -> Result<Body> {
         13 => Body::Stranger {
             known: Generation(number(script)?),
         },
+        14 | 15 => reading(script)?,
         _ => forwarded(script)?,
+    })
+}
+
+/// What is said about quorum reads and leases.
+fn reading(script: &mut Unstructured<'_>) -> Result<Body> {
+    let (life, round) = (number(script)?, round(script)?);
+    let nanos = number(script)?.saturating_mul(1 << 24);
+    Ok(match script.int_in_range(0..=4)? {
+        0 => Body::QuorumRead { life, round },
+        1 => Body::QuorumReadAt {
+            life,
+            round,
+            last: index(script)?,
+            chosen: index(script)?,
+        },
+        2 => Body::Fill {
+            through: index(script)?,
+        },
+        3 => Body::Lease { round, nanos },
+        _ => Body::Granted { round, nanos },
     })
 }
 
@@ -403,7 +429,8 @@ fn config_bytes(script: &mut Unstructured<'_>) -> Result<Bytes> {
         (0, _) | (_, None) => payload(script),
         (1, Some(config)) => {
             // The first change of the voters.
-            Ok([&[2, 1, 0, 0, 0, 0, 0, 0, 0], &config[1..]].concat().into())
+            let head = [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            Ok([&head, &config[1..]].concat().into())
         }
         (_, Some(config)) => Ok(config),
     }

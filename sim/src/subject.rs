@@ -6,7 +6,8 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 use synod_core::frame::{read_frame, write_frame};
 use synod_core::{
-    Decode, Encode, Envelope, GroupId, Instant, LogImage, Machine, NodeId, ReplicatedLog, Restored,
+    Decode, Encode, Envelope, GroupId, Instant, LogImage, Machine, NodeId, ReadLevel,
+    ReplicatedLog, Restored, Rng,
 };
 
 use crate::check::Observer;
@@ -120,6 +121,13 @@ pub trait LogSubject: Subject<Machine: ReplicatedLog, Disk = LogImage> {
     /// What watches the whole cluster besides the checks for any replicated log.
     fn observers(&self) -> Vec<Box<dyn Observer>> {
         Vec::new()
+    }
+
+    /// The level at which a client asks for a read that must be linearizable: another one that the log
+    /// says to be, under what this plan does to clocks, is judged by the same measure.
+    fn strict_level(&self, plan: &Plan, rng: &mut Rng) -> ReadLevel {
+        let _ = (plan, rng);
+        ReadLevel::Linearizable
     }
 }
 

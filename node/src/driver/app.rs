@@ -30,11 +30,15 @@ pub(crate) trait App<M: Machine>: Send {
     fn start(&mut self, machine: &mut M, now: Instant) -> Result<(), NodeError>;
 
     /// Gives the machine what waits for it, and registers the task to be woken for more.
+    ///
+    /// `clock` is read after a request was taken, never before: a read by lease is right at the time
+    /// that the machine is told, and must not be asked for later than that (a process may stand still
+    /// between any two instructions).
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         machine: &mut M,
-        now: Instant,
+        clock: &dyn Fn() -> Instant,
     ) -> Result<Flow, NodeError>;
 
     /// Whether the machine may be asked for more outputs, and so be given more inputs; if not, the

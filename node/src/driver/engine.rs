@@ -116,7 +116,8 @@ where
         let mut busy = self.poll_write(cx)?;
         busy |= self.poll_loads(cx)?;
         busy |= self.poll_incoming(cx)?;
-        busy |= match self.app.poll(cx, &mut self.machine, self.now)? {
+        let clock = self.clock;
+        busy |= match self.app.poll(cx, &mut self.machine, &|| clock.now())? {
             Flow::Done => return Ok(Flow::Done),
             flow => flow == Flow::Busy,
         };
@@ -169,6 +170,10 @@ where
         }
         let mut batch = self.incoming.poll(cx)?;
         let busy = !batch.is_empty();
+        if busy {
+            // Not the time from before they came: what a node grants counts from when it was asked.
+            self.now = self.clock.now();
+        }
         for delivery in batch.drain(..) {
             match delivery {
                 Delivery::Message(envelope) => {

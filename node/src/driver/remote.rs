@@ -282,7 +282,7 @@ where
         &mut self,
         cx: &mut Context<'_>,
         machine: &mut M,
-        now: Instant,
+        clock: &dyn Fn() -> Instant,
     ) -> Result<Flow, NodeError> {
         self.shared.inbox.take(&mut self.taken, COMMANDS, cx);
         if !self.has_room(cx) {
@@ -294,7 +294,7 @@ where
                 false => Flow::Idle,
             });
         }
-        let busy = !self.taken.is_empty();
+        let (busy, now) = (!self.taken.is_empty(), clock());
         while let Some((asked, _)) = self.taken.pop_front() {
             match asked {
                 Asked::Call(command, promise) => {

@@ -138,12 +138,18 @@ where
         Ok(())
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, log: &mut L, now: Instant) -> Result<Flow, NodeError> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        log: &mut L,
+        clock: &dyn Fn() -> Instant,
+    ) -> Result<Flow, NodeError> {
         if self.closing == Closing::No {
             let mut requests = mem::take(&mut self.requests);
             self.shared.inbox.take(&mut requests, REQUESTS, cx);
             self.requests = requests;
         }
+        let now = clock();
         let mut busy = !self.requests.is_empty();
         while let Some((request, _)) = self.requests.pop_front() {
             self.accept(log, now, request);

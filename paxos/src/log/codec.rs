@@ -112,8 +112,10 @@ mod tag {
     pub(super) const QUORUM_READ: u8 = 17;
     pub(super) const QUORUM_READ_AT: u8 = 18;
     pub(super) const FILL: u8 = 19;
-    pub(super) const OFFER: u8 = 20;
-    pub(super) const VOTED: u8 = 21;
+    pub(super) const LEASE: u8 = 20;
+    pub(super) const GRANTED: u8 = 21;
+    pub(super) const OFFER: u8 = 22;
+    pub(super) const VOTED: u8 = 23;
 }
 
 impl Encode for Body {
@@ -128,12 +130,14 @@ impl Encode for Body {
                 stands,
                 follows,
                 content,
+                priority,
             } => {
                 out.put_u8(tag::BEAT);
                 round.encode(out);
                 stands.encode(out);
                 follows.encode(out);
                 content.encode(out);
+                priority.encode(out);
             }
             Self::TakeOver => out.put_u8(tag::TAKE_OVER),
             Self::Prepare { after } => {
@@ -156,11 +160,13 @@ impl Encode for Body {
             }
             Self::Fetch {
                 after,
+                through,
                 votes,
                 staged,
             } => {
                 out.put_u8(tag::FETCH);
                 after.encode(out);
+                through.encode(out);
                 votes.encode(out);
                 staged.encode(out);
             }
@@ -241,6 +247,16 @@ impl Encode for Body {
                 last.encode(out);
                 chosen.encode(out);
             }
+            Self::Lease { round, nanos } => {
+                out.put_u8(tag::LEASE);
+                round.encode(out);
+                nanos.encode(out);
+            }
+            Self::Granted { round, nanos } => {
+                out.put_u8(tag::GRANTED);
+                round.encode(out);
+                nanos.encode(out);
+            }
             Self::Fill { through } => {
                 out.put_u8(tag::FILL);
                 through.encode(out);
@@ -260,6 +276,7 @@ impl Decode for Body {
                 stands: Decode::decode(input)?,
                 follows: Decode::decode(input)?,
                 content: Decode::decode(input)?,
+                priority: Decode::decode(input)?,
             },
             tag::TAKE_OVER => Self::TakeOver,
             tag::PREPARE => Self::Prepare {
@@ -274,6 +291,7 @@ impl Decode for Body {
             },
             tag::FETCH => Self::Fetch {
                 after: Decode::decode(input)?,
+                through: Decode::decode(input)?,
                 votes: Decode::decode(input)?,
                 staged: Decode::decode(input)?,
             },
@@ -316,6 +334,14 @@ impl Decode for Body {
                 round: Decode::decode(input)?,
                 last: Decode::decode(input)?,
                 chosen: Decode::decode(input)?,
+            },
+            tag::LEASE => Self::Lease {
+                round: Decode::decode(input)?,
+                nanos: Decode::decode(input)?,
+            },
+            tag::GRANTED => Self::Granted {
+                round: Decode::decode(input)?,
+                nanos: Decode::decode(input)?,
             },
             tag::FILL => Self::Fill {
                 through: Decode::decode(input)?,

@@ -6,6 +6,7 @@ use core::time::Duration;
 use synod_core::NodeId;
 use synod_quorum::PaxosPhases;
 
+use super::lease::Terms;
 use super::{ConfigError, Membership};
 
 /// The settings of one node. One that exists is valid.
@@ -32,6 +33,9 @@ pub struct Config {
     pub(crate) forward: bool,
     pub(crate) fast: bool,
     pub(crate) quorum_reads: bool,
+    pub(crate) lease: Option<Terms>,
+    pub(crate) thrifty: bool,
+    pub(crate) priority: u32,
     #[cfg(feature = "planted")]
     pub(crate) planted: Option<super::planted::Bug>,
 }
@@ -95,6 +99,9 @@ impl Config {
                 forward: true,
                 fast: false,
                 quorum_reads: false,
+                lease: None,
+                thrifty: false,
+                priority: 0,
                 #[cfg(feature = "planted")]
                 planted: None,
             },
@@ -217,6 +224,49 @@ impl ConfigBuilder {
     #[must_use]
     pub const fn quorum_reads(mut self, quorum_reads: bool) -> Self {
         self.config.quorum_reads = quorum_reads;
+        self
+    }
+
+    /// Lets the leader answer reads at [`ReadLevel::Lease`](synod_core::ReadLevel::Lease) by itself,
+    /// while it holds a lease of `duration`; `max_drift` is the most that the clocks of two nodes may
+    /// drift apart in that time, and what the leader keeps clear of its end. Default: none; then such
+    /// reads are refused as not supported. Where no lease is held, they are linearizable ones.
+    ///
+    /// Linearizable as long as clocks keep to `max_drift`. A clock that stands still while the world goes
+    /// on breaks that: a virtual machine that is stopped and goes on later, a laptop that sleeps.
+    ///
+    /// Set it alike on all nodes; each grants and asks for no more than its own says. A leader that is
+    /// gone is replaced within `duration` and four rounds of the election, and a node that restarts
+    /// takes part in no election for `duration`. So before it is made shorter or taken away, let a
+    /// node be down for the old `duration`.
+    #[must_use]
+    pub const fn leader_lease(mut self, duration: Duration, max_drift: Duration) -> Self {
+        self.config.lease = Some(Terms {
+            duration,
+            max_drift,
+        });
+        self
+    }
+
+    /// Whether a leader sends entries to one quorum of phase 2 first, and to the others when they are
+    /// chosen: with the next heartbeat, sooner if they gather, and at once if somebody waits there
+    /// for what was passed on. It spares messages and bytes; the others are behind by up to a
+    /// `heartbeat_interval`, also for what is read there, and when a member of the quorum falls silent,
+    /// entries wait for up to an `election_round` and a heartbeat until another one takes its place.
+    /// Default: no.
+    #[must_use]
+    pub const fn thrifty(mut self, thrifty: bool) -> Self {
+        self.config.thrifty = thrifty;
+        self
+    }
+
+    /// How much this node should lead, compared to others. When nobody leads, a voter lets those of a
+    /// higher priority that it hears go first for a round of the election. A leader hands over to
+    /// the voter of the highest priority above its own that follows it and has what is chosen, when it
+    /// has led for some rounds. Default: 0, on all.
+    #[must_use]
+    pub const fn priority(mut self, priority: u32) -> Self {
+        self.config.priority = priority;
         self
     }
 
@@ -354,12 +404,30 @@ impl ConfigBuilder {
 }
 
 impl Config {
+    /// Nobody leads for so long when a leader falls.
+    const LONGEST_LEASE: Duration = Duration::from_secs(3600);
+
     fn check(&self) -> Result<(), ConfigError> {
         let Timing {
             round, heartbeat, ..
         } = self.timing;
         if round < heartbeat || heartbeat.is_zero() {
             return Err(ConfigError::HeartbeatTooSlow { round, heartbeat });
+        }
+        if let Some(Terms {
+            duration: lease,
+            max_drift,
+        }) = self.lease
+        {
+            let least = max_drift.saturating_add(heartbeat);
+            if max_drift.is_zero() || lease <= least || lease > Self::LONGEST_LEASE {
+                return Err(ConfigError::Lease {
+                    lease,
+                    max_drift,
+                    heartbeat,
+                    longest: Self::LONGEST_LEASE,
+                });
+            }
         }
         let limits = &self.limits;
         let positive = [

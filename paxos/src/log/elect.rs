@@ -38,6 +38,12 @@ pub(crate) struct Election {
     fresh: bool,
     /// A higher ballot is around: what this node stands with next is above it.
     floor: Ballot,
+    /// It lets others of a higher priority go first since the last round.
+    waited: bool,
+    /// For how many rounds in a row it has led while there was one to hand over to.
+    heir_for: u32,
+    /// How often it has handed over because of priorities.
+    heirs: u32,
 }
 
 /// What this node makes of the ballot that it stands with.
@@ -52,11 +58,12 @@ pub(crate) enum Standing {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Answer {
-    from: NodeId,
-    stands: Ballot,
-    follows: Ballot,
-    content: bool,
+pub(crate) struct Answer {
+    pub(crate) from: NodeId,
+    pub(crate) stands: Ballot,
+    pub(crate) follows: Ballot,
+    pub(crate) content: bool,
+    pub(crate) priority: u32,
 }
 
 impl Election {
@@ -75,6 +82,9 @@ impl Election {
             content: false,
             fresh: false,
             floor: Ballot::START,
+            waited: false,
+            heir_for: 0,
+            heirs: 0,
         }
     }
 
@@ -116,36 +126,33 @@ impl Election {
 
     /// Answers a question.
     pub(crate) fn on_ask(&self, node: &mut Node, from: NodeId, round: Round) {
-        // Safe before any write: nothing but the choice of who prepares next rests on it.
-        node.send_now(
-            from,
-            Body::Beat {
-                round,
-                stands: self.stands,
-                follows: self.follows,
-                content: self.content,
-            },
-        );
+        let beat = Body::Beat {
+            round,
+            stands: self.stands,
+            follows: self.follows,
+            content: self.content,
+            priority: node.config.priority,
+        };
+        if node.membership().contains(from) {
+            // Safe before any write: nothing but the choice of who prepares next rests on it.
+            node.send_now(from, beat);
+        } else {
+            // Once it is durable that this epoch has begun: who is left out goes when it hears that.
+            // (One voter makes way for another and goes, while that one's disk fails: back in the
+            // epoch before, it would wait for ever.)
+            node.send(from, beat);
+        }
     }
 
     /// An answer; it counts if it is the first of a voter in this round.
-    pub(crate) fn on_beat(
-        &mut self,
-        node: &mut Node,
-        from: NodeId,
-        (round, stands, follows, content): (Round, Ballot, Ballot, bool),
-    ) {
+    pub(crate) fn on_beat(&mut self, node: &mut Node, round: Round, answer: Answer) {
+        let Answer { from, stands, .. } = answer;
         let again = self.answers.iter().any(|answer| answer.from == from);
         let sound = stands.proposer == from && node.membership().is_voter(from);
         if round != self.round || again || !sound {
             return node.drop_message();
         }
-        self.answers.push(Answer {
-            from,
-            stands,
-            follows,
-            content,
-        });
+        self.answers.push(answer);
     }
 
     /// This node has promised a ballot: it follows it.
@@ -221,6 +228,49 @@ impl Election {
         !self.content && alone && phases.phase1().is_quorum(connected)
     }
 
+    /// Whether this node, which may take over, lets somebody of a higher priority go first: for one round,
+    /// since that one may hear less than this node does.
+    pub(crate) fn lets_others_go_first(&mut self, node: &Node, standing: Standing) -> bool {
+        let priority = node.config.priority;
+        let higher = self.answers.iter().any(|other| other.priority > priority);
+        self.waited = higher && standing == Standing::No && !self.waited;
+        self.waited
+    }
+
+    /// Nobody is to take over.
+    pub(crate) const fn calm(&mut self) {
+        self.waited = false;
+    }
+
+    /// Whom a leader that is content should hand over to: a voter of a higher priority that follows it
+    /// and is `apt`. Only when one has been there for some rounds, and each time for twice as many, up to
+    /// 256: whatever becomes of who takes over (it may hear too few to lead), priorities change the
+    /// leader no more often than that.
+    pub(crate) fn heir(
+        &mut self,
+        node: &Node,
+        standing: Standing,
+        apt: impl Fn(NodeId) -> bool,
+    ) -> Option<NodeId> {
+        const SETTLED: u32 = 8;
+        let priority = node.config.priority;
+        let higher = self.answers.iter().filter(|answer| {
+            let follows = answer.follows == self.stands && answer.content;
+            answer.priority > priority && follows && apt(answer.from)
+        });
+        let heir = higher.max_by_key(|answer| (answer.priority, answer.from));
+        let Some(heir) = heir.filter(|_| standing == Standing::Leading && self.content) else {
+            self.heir_for = 0;
+            return None;
+        };
+        self.heir_for = self.heir_for.saturating_add(1);
+        if self.heir_for < SETTLED << self.heirs.min(5) {
+            return None;
+        }
+        (self.heir_for, self.heirs) = (0, self.heirs.saturating_add(1));
+        Some(heir.from)
+    }
+
     /// A ballot of this node above all that it has heard of.
     pub(crate) fn stand(&mut self, node: &Node) -> Ballot {
         let highest = self.follows.max(self.stands).max(self.floor);
@@ -228,6 +278,7 @@ impl Election {
         self.follows = self.stands;
         self.content = true;
         self.fresh = true;
+        self.heir_for = 0;
         self.stands
     }
 }

@@ -21,6 +21,22 @@ pub enum ConfigError {
         /// The interval.
         heartbeat: Duration,
     },
+    /// A lease has to outlast the time until it is renewed, and what clocks drift apart; and it has to
+    /// end.
+    #[error(
+        "leader_lease ({lease:?}) must be longer than its max_drift ({max_drift:?}), which must not be 0, \
+         and the heartbeat_interval ({heartbeat:?}) together, and not longer than {longest:?}"
+    )]
+    Lease {
+        /// The length of a lease.
+        lease: Duration,
+        /// What clocks may drift apart.
+        max_drift: Duration,
+        /// The interval.
+        heartbeat: Duration,
+        /// The longest lease that there is.
+        longest: Duration,
+    },
     /// Fast rounds need quorums of their own.
     #[error("fast_rounds needs quorums with fast ones: PaxosPhases::with_fast")]
     NoFastQuorums,

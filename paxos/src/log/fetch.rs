@@ -1,8 +1,8 @@
 //! What a node lacks, and what it gives to others that lack something: chosen slots, votes for a new
 //! ballot, snapshots.
 //!
-//! Who lacks asks, and asks again when nothing comes; who answers keeps nothing but the one read of
-//! its disk that is under way for each peer.
+//! Who lacks asks (`window.rs`), and asks again when nothing comes; who answers keeps nothing but the few
+//! reads of its disk that are under way for each peer.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -18,6 +18,7 @@ use super::message::{Body, Page, Piece};
 use super::node::{Node, Note};
 use super::planted::planted;
 use super::slots::Slots;
+use super::window::EACH;
 use super::{Detail, Epoch, Membership};
 use crate::Ballot;
 
@@ -32,6 +33,7 @@ struct Reading {
     load: LoadId,
     to: NodeId,
     after: LogIndex,
+    through: Option<LogIndex>,
     /// Votes are wanted, by who has this ballot.
     votes: Option<Ballot>,
     /// The configuration that they are of: with the next one, votes are dropped.
@@ -44,18 +46,25 @@ impl Server {
         &mut self,
         node: &mut Node,
         to: NodeId,
-        after: LogIndex,
+        (after, through): (LogIndex, Option<LogIndex>),
         votes: bool,
         staged: Option<(SnapshotId, u64)>,
     ) {
-        if self.reading.iter().any(|reading| reading.to == to) {
+        let mut of_peer = self.reading.iter().filter(|reading| reading.to == to);
+        let most = if votes { 1 } else { EACH };
+        if of_peer.clone().count() >= most || of_peer.any(|reading| reading.after == after) {
             // It asks again before it was answered.
             return node.drop_message();
         }
         let load = if after < node.slots.base() {
+            if through.is_some() {
+                // It wants no snapshot for a part of the log that lies behind what it lacks at first.
+                let nothing = answer_page(node, after, after, Vec::new());
+                return send_page(node, to, votes, nothing);
+            }
             piece(node, staged)
         } else {
-            match page(node, after, votes) {
+            match page(node, (after, through), votes) {
                 Ok(page) => return send_page(node, to, votes, page),
                 Err(load) => Some(load),
             }
@@ -67,6 +76,7 @@ impl Server {
                 load,
                 to,
                 after,
+                through,
                 votes,
                 epoch: node.epoch(),
             });
@@ -111,7 +121,7 @@ impl Server {
             // the disk had there may be votes for something else. It asks again.
             Some(LogLoaded::Entries { .. }) if reading.after < node.slots.base() => {}
             Some(LogLoaded::Entries { runs, .. }) => {
-                let end = last_wanted(node, reading.votes.is_some());
+                let end = last_wanted(node, reading.through, reading.votes.is_some());
                 // What was overwritten meanwhile is in memory: the page ends before it, and who wants
                 // more asks again. To leave it out and go on behind it would say that nothing was
                 // voted for there: a candidate would fill chosen slots with blanks, where the
@@ -154,12 +164,13 @@ fn is_current(node: &Node, run: &Entries) -> bool {
 }
 
 /// The last slot that one may want.
-fn last_wanted(node: &Node, votes: bool) -> LogIndex {
-    if votes {
+fn last_wanted(node: &Node, through: Option<LogIndex>, votes: bool) -> LogIndex {
+    let end = if votes {
         node.slots.sealed()
     } else {
         node.chosen
-    }
+    };
+    through.map_or(end, |through| through.min(end))
 }
 
 pub(crate) fn answer_page(
@@ -178,8 +189,12 @@ pub(crate) fn answer_page(
 }
 
 /// A page of what is behind `after`, from memory; or what has to be read.
-pub(crate) fn page(node: &Node, after: LogIndex, votes: bool) -> Result<Page, LogLoad> {
-    let end = last_wanted(node, votes);
+pub(crate) fn page(
+    node: &Node,
+    (after, through): (LogIndex, Option<LogIndex>),
+    votes: bool,
+) -> Result<Page, LogLoad> {
+    let end = last_wanted(node, through, votes);
     let (mut at, mut runs) = (after, Vec::new());
     let mut room = node.config.limits.accept_bytes;
     while at < end {
@@ -245,8 +260,22 @@ fn piece(node: &Node, staged: Option<(SnapshotId, u64)>) -> Option<LogLoad> {
 }
 
 impl Node {
-    /// Asks `peer` for what is behind the slots that are known to be chosen.
-    pub(crate) fn fetch(&mut self, peer: NodeId, after: LogIndex, votes: bool) {
+    /// Asks `peer` for what is chosen behind `after`.
+    pub(crate) fn fetch(&mut self, peer: NodeId, after: LogIndex, through: Option<LogIndex>) {
+        self.send_fetch(peer, (after, through), false);
+    }
+
+    /// Asks `peer` for all that it holds behind `after`.
+    pub(crate) fn fetch_votes(&mut self, peer: NodeId, after: LogIndex) {
+        self.send_fetch(peer, (after, None), true);
+    }
+
+    fn send_fetch(
+        &mut self,
+        peer: NodeId,
+        (after, through): (LogIndex, Option<LogIndex>),
+        votes: bool,
+    ) {
         let staged = self.staged;
         // Safe before any write: a question promises nothing. (That one who asks for votes has the
         // ballot durably is seen to before it prepares.)
@@ -254,6 +283,7 @@ impl Node {
             peer,
             Body::Fetch {
                 after,
+                through,
                 votes,
                 staged,
             },

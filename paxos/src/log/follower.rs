@@ -2,10 +2,11 @@
 
 use synod_core::{Instant, LogIndex, NodeId, Round};
 
+use super::Epoch;
 use super::message::{Accept, Body, Page, Piece};
 use super::node::Node;
 use super::planted::planted;
-use super::{Detail, Epoch};
+use super::window::Window;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Follower {
@@ -18,8 +19,8 @@ pub(crate) struct Follower {
     /// What the leader knows to be chosen, and the first slot that it sends by itself.
     chosen: LogIndex,
     pushed: LogIndex,
-    /// What it lacks was asked for: of whom, and until when that may take.
-    pub(crate) fetching: Option<(NodeId, Instant)>,
+    /// What it lacks and was asked for.
+    pub(crate) fetching: Window,
     /// It lacks more, and asks once the disk has room.
     waits: bool,
     /// Where it has stopped among open slots, and since when: votes are on their way, perhaps.
@@ -38,7 +39,7 @@ impl Follower {
             asked: false,
             chosen: LogIndex::START,
             pushed: LogIndex::START,
-            fetching: before.and_then(|before| before.fetching),
+            fetching: before.map_or_else(Window::default, |before| before.fetching.clone()),
             waits: before.is_some_and(|before| before.waits),
             later: before.and_then(|before| before.later),
             behind: None,
@@ -51,7 +52,7 @@ impl Follower {
             .later
             .filter(|(peer, known)| *known >= epoch && node.link_to(*peer).is_some());
         self.later = known.or(Some((from, epoch)));
-        if self.fetching.is_none() && !self.waits {
+        if self.fetching.is_idle() && !self.waits {
             self.catch_up(node, from);
         }
     }
@@ -98,7 +99,7 @@ impl Follower {
         // vote in a chosen slot may be for something else.
         node.choose(chosen.min(node.held.through()));
         self.ack = true;
-        if self.fetching.is_none() {
+        if self.fetching.is_idle() {
             self.catch_up(node, from);
         }
     }
@@ -110,27 +111,28 @@ impl Follower {
         let pushed = known.next() >= self.pushed && !open;
         let enough = known >= self.chosen || pushed || (open && self.may_come(node, known));
         if enough && !self.is_behind(node) {
-            self.fetching = None;
+            self.fetching.clear();
             return;
         }
         if !node.outbox.has_room() {
             // What came before is being written. A peer's memory is faster than a disk: to ask for
             // more would gather all that is missing here, and for ever if the disk hangs.
-            (self.fetching, self.waits) = (None, true);
+            self.waits = true;
             return;
         }
-        if self.fetching.is_none() {
-            let after = node.chosen;
-            node.detail(Detail::Fetching { after, from: peer });
-        }
-        let patience = node.config.timing.round.saturating_mul(2);
-        self.fetching = Some((peer, node.now + patience));
-        node.fetch(peer, node.chosen, false);
+        // What the leader sends by itself is not asked for, if this node is of its epoch; of open slots
+        // it sends nothing.
+        let end = if open || self.is_behind(node) {
+            LogIndex(u64::MAX)
+        } else {
+            self.pushed.previous()
+        };
+        self.fetching.ask(node, peer, end);
     }
 
     /// Whether what is chosen in open slots may still be learned from votes, which need no question.
     fn may_come(&mut self, node: &Node, known: LogIndex) -> bool {
-        if !node.is_voter() || self.fetching.is_some() {
+        if !node.is_voter() || !self.fetching.is_idle() {
             return false;
         }
         match self.behind {
@@ -146,25 +148,39 @@ impl Follower {
 
     /// The disk has room again.
     pub(crate) fn go_on(&mut self, node: &mut Node) {
+        if core::mem::take(&mut self.waits) {
+            self.go_on_with(node);
+        }
+    }
+
+    /// Asks on whoever is known to have more.
+    fn go_on_with(&mut self, node: &mut Node) {
         let later = self.later.filter(|_| self.is_behind(node));
-        if core::mem::take(&mut self.waits)
-            && let Some(peer) = later.map(|(peer, _)| peer).or(node.leader)
-        {
+        if let Some(peer) = later.map(|(peer, _)| peer).or(node.leader) {
             self.catch_up(node, peer);
         }
     }
 
-    /// What it asked for has not come: the leader's next message begins anew.
-    pub(crate) fn tick(&mut self, node: &Node) {
-        if self.fetching.is_some_and(|(_, until)| until <= node.now) {
-            self.fetching = None;
+    /// What has not come is asked for elsewhere; if nothing has, the leader's next message begins anew.
+    pub(crate) fn tick(&mut self, node: &mut Node) {
+        if self
+            .fetching
+            .deadline()
+            .is_some_and(|until| until <= node.now)
+        {
+            self.fetching.expire(node.now);
+            if self.fetching.is_idle() {
+                self.fetching.clear();
+            } else {
+                self.go_on_with(node);
+            }
         }
     }
 
     /// Chosen entries that it asked for.
     pub(crate) fn on_page(&mut self, node: &mut Node, from: NodeId, page: &Page) {
         let before = node.chosen;
-        node.learn(page);
+        self.fetching.take(node, from, page);
         node.choose(self.chosen.min(node.held.through()));
         self.went_on(node, from, node.chosen > before);
     }
@@ -173,6 +189,9 @@ impl Follower {
     pub(crate) fn on_piece(&mut self, node: &mut Node, from: NodeId, piece: Piece) {
         let before = node.staged;
         let installed = node.on_piece(from, piece);
+        if installed || node.staged != before {
+            self.fetching.take_piece();
+        }
         self.went_on(node, from, installed || node.staged != before);
     }
 

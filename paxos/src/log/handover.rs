@@ -1,7 +1,7 @@
 //! A node that is in no configuration any more makes sure that the voters know theirs.
 //!
 //! Who leads an epoch is the first to know that its stop-sign is chosen, and perhaps the only one: if the
-//! next voters leave it out, it must not go before they know, or nobody would ever tell them. So whoever
+//! next voters leave it out, it must not go before they know for good, or nobody would ever tell them. So whoever
 //! finds itself left out asks the voters until a quorum of phase 1 has answered from within their
 //! epoch: of a majority that is there, one knows then. Those that are not in it yet see that the question
 //! is, and fetch what they lack.
@@ -53,10 +53,10 @@ impl Handover {
         }
     }
 
-    /// A node has spoken from within this epoch.
-    pub(crate) fn hear(&mut self, node: &mut Node, from: NodeId) {
+    /// A node knows durably that this epoch has begun.
+    pub(crate) fn on_beat(&mut self, node: &mut Node, from: NodeId) {
         let Some(phases) = node.membership().phases().filter(|_| self.due.is_some()) else {
-            return;
+            return node.drop_message();
         };
         if self.heard.contains(&from) || !node.membership().is_voter(from) {
             return;

@@ -10,6 +10,7 @@ use synod_core::{
 };
 
 use super::fast::{Lead, Name};
+use super::lease::Lease;
 use super::message::Body;
 use super::node::Node;
 use super::peer::Peer;
@@ -21,6 +22,7 @@ use crate::Ballot;
 mod change;
 mod feed;
 mod read;
+mod thrifty;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Leader {
@@ -49,6 +51,9 @@ pub(crate) struct Leader {
     /// A read waits for a round that has not begun.
     round_wanted: bool,
     reads: LeaderReads,
+    /// In thrifty mode, those that entries go to before they are chosen.
+    first: Option<Vec<NodeId>>,
+    pub(crate) lease: Lease,
     heartbeat_due: Instant,
     /// A heartbeat is due to whoever has heard nothing since the last.
     beat: bool,
@@ -87,6 +92,8 @@ impl Leader {
             round: Round(0),
             round_wanted: false,
             reads: LeaderReads::default(),
+            first: None,
+            lease: Lease::default(),
             heartbeat_due: node.now + node.config.timing.heartbeat,
             beat: true,
             commit_due: None,
@@ -219,11 +226,15 @@ impl Leader {
             Outcome::Unknown
         } else {
             self.forwarded.insert(from, (life, Ticket(last)));
+            let asked = node.config.thrifty.then_some(node.now);
             let accepted = match self.peer(from) {
                 Some(_) if node.fast.open.is_some() => {
                     Self::offer_for(node, (life, first), commands)
                 }
-                Some(_) => self.accept(node, commands),
+                Some(peer) => {
+                    peer.asked = asked;
+                    self.accept(node, commands)
+                }
                 None => Err(Denial::NotLeader),
             };
             accepted.map_or_else(Outcome::Refused, Outcome::Accepted)
@@ -287,6 +298,13 @@ impl Leader {
             node.slots.open(Entry::command(command));
         }
         Ok(index)
+    }
+
+    /// Asks another voter to take over. It prepares a higher ballot, and this node follows that like any
+    /// other. It needs not have everything: phase 1 fetches what it lacks.
+    pub(crate) fn hand_over(&mut self, node: &mut Node, to: NodeId) {
+        self.lease.give_up(node);
+        node.send(to, Body::TakeOver);
     }
 
     // Counting.
@@ -430,7 +448,7 @@ impl Leader {
         self.peers.iter().for_each(Peer::check);
         assert_eq!(self.ballot, node.promised, "a leader's ballot is promised");
         let open = node.fast.open;
-        let end = open.map_or(node.slots.sealed(), LogIndex::previous);
+        let end = open.map_or_else(|| node.slots.sealed(), LogIndex::previous);
         let all = planted!(node, GapNotFilled) || node.held.through() >= end;
         assert!(
             all,

@@ -4,7 +4,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
-use synod_core::{Change, Decode, DecodeError, Encode, LogIndex, NodeId, Refusal};
+use synod_core::{Change, Decode, DecodeError, Encode, Generation, LogIndex, NodeId, Refusal};
 use synod_quorum::{PaxosPhases, Quorum};
 
 use super::ConfigError;
@@ -36,6 +36,9 @@ pub struct Membership {
     /// `None` on a node that joins and has not yet heard who votes.
     phases: Option<PaxosPhases>,
     learners: Vec<NodeId>,
+    /// The lives of the voters' storages, as far as the leader knew them that proposed these voters;
+    /// ascending by node. Nothing is known of the founding ones.
+    storages: Vec<(NodeId, Generation)>,
 }
 
 impl Membership {
@@ -45,6 +48,7 @@ impl Membership {
             epoch: Epoch(0),
             phases: None,
             learners: Vec::new(),
+            storages: Vec::new(),
         }
     }
 
@@ -70,6 +74,7 @@ impl Membership {
             epoch: Epoch(0),
             phases: Some(phases),
             learners: Vec::new(),
+            storages: Vec::new(),
         };
         for node in learners {
             if membership.contains(node) {
@@ -135,8 +140,18 @@ impl Membership {
         all
     }
 
-    /// This configuration after `change`.
-    pub(crate) fn after(&self, change: &Change) -> Result<Self, Refusal> {
+    /// The life of the storage that `node` votes with, if that was known when it became a voter.
+    pub(crate) fn storage_of(&self, node: NodeId) -> Option<Generation> {
+        let place = self.storages.binary_search_by_key(&node, |(node, _)| *node);
+        place.ok().map(|place| self.storages[place].1)
+    }
+
+    /// This configuration after `change`; of new voters, `storages` are known.
+    pub(crate) fn after(
+        &self,
+        change: &Change,
+        storages: &[(NodeId, Generation)],
+    ) -> Result<Self, Refusal> {
         let mut next = self.clone();
         match change {
             Change::AddLearner(node) if self.contains(*node) => {
@@ -157,7 +172,7 @@ impl Membership {
                     });
                 }
             },
-            Change::Voters(voters) => return self.with_voters(voters),
+            Change::Voters(voters) => return self.with_voters(voters, storages),
             _ => return Err(Refusal::Unsupported("this kind of change")),
         }
         Ok(next)
@@ -171,8 +186,8 @@ impl Membership {
 }
 
 /// Version 1: the encoded quorums of phase 1, of phase 2 and of fast rounds, as far as known, then
-/// the learners. Version 2 has the epoch before them, and is for all but the founding one, so that each
-/// membership has one encoding.
+/// the learners. Version 2 has the epoch and the voters' storages before them, and is for all but the founding
+/// one, so that each membership has one encoding.
 impl Encode for Membership {
     fn encode(&self, out: &mut BytesMut) {
         if self.epoch == Epoch(0) {
@@ -180,6 +195,7 @@ impl Encode for Membership {
         } else {
             2_u8.encode(out);
             self.epoch.0.encode(out);
+            self.storages.encode(out);
         }
         let bytes = |quorum: &Quorum| Bytes::from(quorum.encode());
         let phases = self.phases.as_ref();
@@ -195,14 +211,14 @@ impl Encode for Membership {
 impl Decode for Membership {
     fn decode(input: &mut Bytes) -> Result<Self, DecodeError> {
         let what = "membership";
-        let epoch = match u8::decode(input)? {
-            1 => 0,
+        let (epoch, storages) = match u8::decode(input)? {
+            1 => (0, Vec::new()),
             2 => match u64::decode(input)? {
                 0 | Ballot::LAST_ROUND.. => {
                     let why = "has an epoch that is none";
                     return Err(DecodeError::Invalid { what, why });
                 }
-                epoch => epoch,
+                epoch => (epoch, Decode::decode(input)?),
             },
             found => {
                 return Err(DecodeError::Version {
@@ -226,6 +242,7 @@ impl Decode for Membership {
             epoch: Epoch(epoch),
             phases,
             learners,
+            storages,
         };
         let learners = membership.learners.as_slice();
         if !learners.is_sorted_by(|a, b| a < b) {
@@ -234,6 +251,12 @@ impl Decode for Membership {
         }
         if learners.iter().any(|node| membership.is_voter(*node)) {
             let why = "names a node twice";
+            return Err(DecodeError::Invalid { what, why });
+        }
+        let storages = membership.storages.as_slice();
+        let of_voters = storages.iter().all(|(node, _)| membership.is_voter(*node));
+        if !of_voters || !storages.is_sorted_by(|a, b| a.0 < b.0) {
+            let why = "names storages of others than voters or out of order";
             return Err(DecodeError::Invalid { what, why });
         }
         Ok(membership)

@@ -47,6 +47,8 @@ pub enum Body {
         follows: Ballot,
         /// Whether it is content with that: it hears its leader, or is one with a quorum.
         content: bool,
+        /// How much it should lead, compared to others.
+        priority: u32,
     },
     /// The leader asks the receiver to take over (`TimeoutNow` in Raft's words).
     TakeOver,
@@ -72,6 +74,8 @@ pub enum Body {
     Fetch {
         /// The last slot that is not wanted.
         after: LogIndex,
+        /// The last slot that is wanted: with it, no snapshot is sent in their place.
+        through: Option<LogIndex>,
         /// Votes that are not known to be chosen, too: of one who has promised this ballot.
         votes: bool,
         /// How much of which snapshot the sender has, if it is receiving one.
@@ -142,6 +146,20 @@ pub enum Body {
         last: LogIndex,
         /// The last slot that the sender knows to be chosen, with all before it.
         chosen: LogIndex,
+    },
+    /// The leader asks for a lease: that the receiver lets nobody else prepare for a while.
+    Lease {
+        /// The leader's round of such questions.
+        round: Round,
+        /// For how long, in nanoseconds from when this comes; 0 if it gives the lease up.
+        nanos: u64,
+    },
+    /// The answer to [`Lease`](Self::Lease).
+    Granted {
+        /// The round, as asked.
+        round: Round,
+        /// For how long, in nanoseconds; no longer than was asked for.
+        nanos: u64,
     },
     /// A reader asks the leader to propose something in each slot up to here: somebody has voted in
     /// them, and they stay open.
@@ -250,6 +268,8 @@ impl Message {
             | Body::Voted(_)
             | Body::QuorumRead { .. }
             | Body::QuorumReadAt { .. }
+            | Body::Lease { .. }
+            | Body::Granted { .. }
             | Body::Fill { .. }
             | Body::Stranger { .. } => 0,
         };
@@ -280,9 +300,15 @@ impl Message {
                 .max()
                 .unwrap_or(0),
             Body::Accepted { held, round } => held.last().0.max(round.0),
-            Body::Fetch { after, staged, .. } => {
+            Body::Fetch {
+                after,
+                through,
+                staged,
+                ..
+            } => {
                 let staged = staged.map_or(0, |(id, bytes)| id.index.0.max(bytes));
-                after.0.max(staged)
+                let through = through.map_or(0, |through| through.0);
+                after.0.max(through).max(staged)
             }
             Body::Piece(piece) => {
                 let end = piece.offset.max(piece.meta.size);
@@ -302,6 +328,7 @@ impl Message {
                 chosen,
                 ..
             } => round.0.max(last.0).max(chosen.0),
+            Body::Lease { round, nanos } | Body::Granted { round, nanos } => round.0.max(*nanos),
             Body::Fill { through } => through.0,
             Body::TakeOver | Body::Nack | Body::Read { .. } | Body::Stranger { .. } => 0,
         }

@@ -24,7 +24,8 @@
 //!
 //! `node.rs` is what a node is in every role: promise, slots, links, outbox. `prepare.rs` is phase 1,
 //! `leader.rs` with `leader/feed.rs` and `follower.rs` are the two sides of phase 2, `fetch.rs` is how
-//! nodes get what they lack, `quorum_read.rs` reads that ask no leader. `slots.rs` holds votes, `cover.rs` is a set of slots.
+//! nodes get what they lack, `quorum_read.rs` reads that ask no leader, `lease.rs`
+//! how long nobody else may. `slots.rs` holds votes, `cover.rs` is a set of slots.
 
 mod codec;
 mod config;
@@ -38,6 +39,7 @@ mod follower;
 mod forward;
 mod handover;
 mod leader;
+mod lease;
 mod membership;
 mod message;
 mod multi;
@@ -52,6 +54,7 @@ mod restore;
 mod slots;
 mod stop;
 mod tickets;
+mod window;
 
 pub use config::{Config, ConfigBuilder};
 pub use cover::Cover;

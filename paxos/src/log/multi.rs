@@ -1,5 +1,6 @@
 //! The machine: dispatch, and the transitions between roles.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use synod_core::{
@@ -46,7 +47,7 @@ pub struct MultiPaxos {
 pub(crate) enum Role {
     Follower(Follower),
     Candidate(Candidate),
-    Leader(Leader),
+    Leader(Box<Leader>),
 }
 
 impl MultiPaxos {
@@ -128,7 +129,7 @@ impl MultiPaxos {
         let (ballot, found) = (candidate.ballot, candidate.finish(node));
         node.leader = Some(node.id());
         node.age_claims();
-        self.role = Role::Leader(Leader::new(node, ballot, found));
+        self.role = Role::Leader(Box::new(Leader::new(node, ballot, found)));
         if planted!(node, ChosenGoesBack) {
             node.chosen = node.slots.base();
         }
@@ -138,7 +139,7 @@ impl MultiPaxos {
 
     /// Takes over from whoever leads.
     pub(super) fn take_over(&mut self, why: &'static str) {
-        if self.node.is_voter() {
+        if self.node.is_voter() && !self.node.is_bound(self.node.id()) {
             self.become_candidate(why);
         }
     }
@@ -228,7 +229,7 @@ impl MultiPaxos {
                     self.take_over(why);
                 }
             }
-            Role::Follower(follower) => follower.tick(&self.node),
+            Role::Follower(follower) => follower.tick(&mut self.node),
             Role::Candidate(_) => {}
         }
         self.resend_offers();
@@ -251,7 +252,14 @@ impl MultiPaxos {
         };
         // One that is stuck is not content, so that others take over; another ballot of its own would
         // be as stuck.
-        let takes_over = self.election.judge(&self.node, standing) && !stuck;
+        let free = !stuck && !self.node.is_bound(self.node.id());
+        let node = &self.node;
+        let takes_over = if self.election.judge(node, standing) {
+            !self.election.lets_others_go_first(node, standing) && free
+        } else {
+            self.election.calm();
+            false
+        };
         if takes_over {
             self.take_over(match standing {
                 Standing::Leading if self.election.content => {
@@ -270,6 +278,7 @@ impl MultiPaxos {
                 Role::Follower(_) | Role::Candidate(_) => {}
             }
         }
+        self.prefer(standing);
         self.election.begin(&mut self.node);
         if let Role::Candidate(candidate) = &mut self.role
             && !takes_over
@@ -277,6 +286,22 @@ impl MultiPaxos {
             // A question, or the answer, was lost.
             candidate.ask_all(&mut self.node);
             self.lead_if_done();
+        }
+    }
+
+    /// A leader hands over to one of a higher priority.
+    fn prefer(&mut self, standing: Standing) {
+        let node = &mut self.node;
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let (least, peers) = (node.chosen.max(leader.recovered), &leader.peers);
+        let apt = |id| {
+            let peer = peers.iter().find(|peer| peer.id == id);
+            peer.is_some_and(|peer| peer.linked && peer.acked.through() >= least)
+        };
+        if let Some(heir) = self.election.heir(node, standing, apt) {
+            leader.hand_over(node, heir);
         }
     }
 
@@ -400,9 +425,7 @@ impl Machine for MultiPaxos {
             Role::Candidate(candidate) if up => candidate.ask(node, peer),
             Role::Candidate(_) => {}
             Role::Follower(follower) => {
-                if follower.fetching.is_some_and(|(from, _)| from == peer) {
-                    follower.fetching = None;
-                }
+                follower.fetching.forget(peer);
             }
         }
         if self.node.leader == Some(peer) {
@@ -462,7 +485,8 @@ impl Machine for MultiPaxos {
             Role::Leader(leader) => Some((leader.deadline(), "the leader's heartbeat")),
             Role::Follower(follower) => follower
                 .fetching
-                .map(|(_, until)| (until, "the answer of who has more")),
+                .deadline()
+                .map(|until| (until, "the answer of who has more")),
             Role::Candidate(_) => None,
         };
         let role = role.map(|(at, why)| Wake { at, why });

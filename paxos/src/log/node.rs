@@ -10,6 +10,7 @@ use synod_core::{
 };
 
 use super::fast::{Fast, Pause};
+use super::lease::Grant;
 use super::membership::History;
 use super::planted::planted;
 use super::record::{HardState, Written};
@@ -78,6 +79,8 @@ pub(crate) struct Node {
     /// `held` has grown, and no note says yet what follows from that.
     pub(crate) unnoted: bool,
     pub(crate) leader: Option<NodeId>,
+    /// Whom it lets prepare, and nobody else.
+    pub(crate) grant: Option<Grant>,
     pub(crate) links: Vec<(NodeId, LinkId)>,
     pub(crate) outbox: Outbox<Message, LogRecord, Event, LogLoad, Note>,
     pub(crate) tickets: Tickets,
@@ -124,6 +127,7 @@ impl Node {
             open_configs: Vec::new(),
             unnoted: false,
             leader: None,
+            grant: None,
             links: Vec::new(),
             outbox: Outbox::new(config.limits.writes_in_flight),
             tickets: Tickets::default(),
@@ -155,8 +159,23 @@ impl Node {
         self.membership().epoch()
     }
 
+    /// Whether this node votes in the configuration in force here, with the storage that it has.
     pub(crate) fn is_voter(&self) -> bool {
-        self.membership().is_voter(self.id())
+        self.membership().is_voter(self.id()) && !self.is_impostor()
+    }
+
+    /// Whether the configuration in force here counts on another storage of this node. Who was
+    /// taken out and came back with an empty disk goes through the epochs in which it voted with the
+    /// one that it has lost; there a node that slept might take it for that one, and have choose
+    /// anew what they have chosen. Such a node has founded nothing, so it is no founding voter,
+    /// and later ones vote with the storage that they had when they were taken in.
+    pub(crate) fn is_impostor(&self) -> bool {
+        let membership = self.membership();
+        membership.is_voter(self.id())
+            && match membership.storage_of(self.id()) {
+                Some(storage) => storage != self.generation,
+                None => self.config.founding.phases().is_none(),
+            }
     }
 
     pub(crate) fn see(&mut self, now: Instant) {

@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     pub(crate) heard: Instant,
     /// When it was last sent something.
     pub(crate) sent_at: Instant,
+    /// When it last passed something on.
+    pub(crate) asked: Option<Instant>,
     /// It is taken out by the entry here, and still told so.
     pub(crate) leaving: Option<LogIndex>,
 }
@@ -70,6 +72,7 @@ impl Peer {
             chosen_sent: LogIndex::START,
             heard: now,
             sent_at: Instant::START,
+            asked: None,
             leaving: None,
         }
     }
@@ -112,6 +115,11 @@ impl Peer {
         if still || overtaken {
             self.rewind(now);
         }
+    }
+
+    /// Whether entries are under way to it and it has acknowledged nothing new for so long.
+    pub(crate) fn is_late(&self, now: Instant, patience: Duration) -> bool {
+        !self.in_flight.is_empty() && now.since(self.moved) >= patience
     }
 
     /// The leader proposes something in a slot that was passed over.

@@ -34,6 +34,12 @@ pub enum Bug {
     QuorumReadDoesNotWait,
     /// A quorum read asks one voter less than a majority.
     QuorumReadFromTooFew,
+    /// A lease is counted from when the answer comes instead of when it was asked for.
+    LeaseFromAnswer,
+    /// Who has granted a lease lets others prepare nevertheless.
+    GrantNotKept,
+    /// Who restarts does not wait for what it may have granted.
+    GrantForgotten,
     /// The leader counts its own votes before they are durable.
     CountUnwritten,
     /// Entries are handed out a second time after a restart.
@@ -82,7 +88,7 @@ impl Bug {
     ];
 
     /// All others.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::MajorityMinusOne,
         Self::PromiseNotPersisted,
         Self::VoteNotPersisted,
@@ -97,6 +103,9 @@ impl Bug {
         Self::ReadBeforeRecovery,
         Self::QuorumReadDoesNotWait,
         Self::QuorumReadFromTooFew,
+        Self::LeaseFromAnswer,
+        Self::GrantNotKept,
+        Self::GrantForgotten,
         Self::CountUnwritten,
         Self::HandOutTwice,
         Self::ProposesBehindStop,

@@ -135,7 +135,7 @@ impl Candidate {
         // As a follower: no more is asked for than the disk can take.
         acceptor.waits = lacks && !room;
         if lacks && room {
-            node.fetch(acceptor.id, known, true);
+            node.fetch_votes(acceptor.id, known);
         }
     }
 
@@ -167,7 +167,7 @@ impl Candidate {
             if known >= self.acceptors[place].last {
                 return;
             }
-            match fetch::page(node, known, true) {
+            match fetch::page(node, (known, None), true) {
                 Ok(page) => self.take(node, place, &page),
                 Err(load) => {
                     self.loading = Some(node.outbox.load(load));
@@ -311,13 +311,7 @@ impl Candidate {
     pub(crate) fn finish(&mut self, node: &Node) -> Found {
         let replied = self.complete(node);
         let phases = node.membership().phases();
-        let rule = if planted!(node, LeastThreshold) {
-            Rule::LeastThreshold
-        } else if planted!(node, PlainOrder) {
-            Rule::PlainOrder
-        } else {
-            Rule::Exact
-        };
+        let rule = Rule::of(node);
         let reports = self.found.split_off(&node.chosen.next());
         let picked = reports.into_iter().filter_map(|(index, reports)| {
             let vote = reports.pick(phases, replied, rule)?;

@@ -343,7 +343,7 @@ impl MultiPaxos {
             && node.leader.is_none()
             && let Some(peer) = self.quorum_reads.wants(node)
         {
-            node.fetch(peer, node.chosen, false);
+            node.fetch(peer, node.chosen, None);
         }
     }
 }

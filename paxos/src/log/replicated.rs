@@ -10,7 +10,6 @@ use synod_core::{
 
 use super::Detail;
 use super::fast::Name;
-use super::message::Body;
 use super::multi::{MultiPaxos, Role};
 use super::peer::Peer;
 use super::planted::planted;
@@ -154,9 +153,20 @@ impl ReplicatedLog for MultiPaxos {
         }
         let at = match level {
             ReadLevel::Linearizable => return self.read_linearizable(),
-            ReadLevel::Lease => {
+            ReadLevel::Lease if self.node.config.lease.is_none() => {
                 return Err(self.reject(None, Refusal::Unsupported("a read by lease")));
             }
+            ReadLevel::Lease => match &self.role {
+                // Where slots are open, voters choose without the leader.
+                Role::Leader(leader)
+                    if self.node.fast.open.is_none() && leader.knows_all(&self.node) =>
+                {
+                    self.node.chosen
+                }
+                Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) => {
+                    return self.read_linearizable();
+                }
+            },
             ReadLevel::Session(token) => token.0,
             ReadLevel::Stale => LogIndex::START,
         };
@@ -199,7 +209,7 @@ impl ReplicatedLog for MultiPaxos {
 
     fn transfer(&mut self, now: Instant, to: NodeId) -> Result<(), Rejected> {
         self.see(now);
-        let refusal = match &self.role {
+        let refusal = match &mut self.role {
             _ if self.node.stopped => Refusal::Stopped,
             Role::Follower(_) | Role::Candidate(_) => Refusal::NotLeader,
             Role::Leader(_) if to == self.node.id() => return Ok(()),
@@ -207,10 +217,8 @@ impl ReplicatedLog for MultiPaxos {
                 node: to,
                 rule: "is not a voter",
             },
-            Role::Leader(_) => {
-                // It prepares a higher ballot, and this node follows that like any other. It needs
-                // not have everything: phase 1 fetches what it lacks.
-                self.node.send(to, Body::TakeOver);
+            Role::Leader(leader) => {
+                leader.hand_over(&mut self.node, to);
                 return Ok(());
             }
         };

@@ -58,6 +58,8 @@ impl MultiPaxos {
             node.write_state();
             node.outbox
                 .note_after(super::node::Note::Promised(node.promised));
+        } else {
+            node.wait_for_leases();
         }
         if planted!(node, BallotReused) && node.promised.proposer == node.id() {
             // It takes its last ballot for one that it has not used.

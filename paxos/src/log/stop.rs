@@ -79,7 +79,7 @@ mod tests {
     fn stop() -> Entry {
         let phases = Membership::majority(vec![NodeId(1), NodeId(2)]).expect("voters");
         let before = Membership::founding(phases, Vec::new()).expect("founders");
-        let next = before.after(&Change::Voters(vec![NodeId(1)]));
+        let next = before.after(&Change::Voters(vec![NodeId(1)]), &[]);
         Entry {
             kind: EntryKind::Config,
             payload: next.expect("it makes sense").to_bytes(),

@@ -273,7 +273,8 @@ impl ConfigBuilder {
     }
 
     /// Checks the settings for a model checker: time stands still, and what is asked again, or tried
-    /// again after a conflict, is so at every tick. The time of a change is up when the clock says so.
+    /// again after a conflict, is so at every tick. The time of a change is up, and that of a purge has
+    /// come, when the clock says so.
     ///
     /// # Errors
     ///
@@ -283,7 +284,6 @@ impl ConfigBuilder {
         config.timing.retry = Duration::ZERO;
         config.timing.backoff_min = Duration::ZERO;
         config.timing.backoff_max = Duration::ZERO;
-        config.timing.purge_delay = Duration::ZERO;
         Ok(config)
     }
 }

@@ -361,7 +361,7 @@ impl Proposer {
             state,
             next: node.next_ballot(),
             telling,
-            full: false,
+            full: NodeSet::EMPTY,
             #[cfg(feature = "planted")]
             base: None,
         };

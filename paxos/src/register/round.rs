@@ -49,8 +49,8 @@ pub(crate) struct Prepare {
     holders: NodeSet,
     /// The highest ballot up to which something may be forgotten.
     floor: Ballot,
-    /// Somebody has no room.
-    pub(crate) full: bool,
+    /// These have no room.
+    pub(crate) full: NodeSet,
     /// Planted: configurations make no difference to the order of votes.
     by_ballot: bool,
 }
@@ -62,8 +62,8 @@ pub(crate) struct Proposal {
     pub(crate) state: State,
     pub(crate) next: Ballot,
     pub(crate) telling: Telling,
-    /// Somebody has no room.
-    pub(crate) full: bool,
+    /// These have no room.
+    pub(crate) full: NodeSet,
     /// Planted: what it was made from.
     #[cfg(feature = "planted")]
     pub(crate) base: Option<State>,
@@ -81,7 +81,7 @@ impl Prepare {
             best: None,
             holders: NodeSet::EMPTY,
             floor: Ballot::START,
-            full: false,
+            full: NodeSet::EMPTY,
             by_ballot,
         }
     }
@@ -145,6 +145,11 @@ impl Prepare {
         self.best.as_ref().map_or(self.floor, |vote| vote.ballot)
     }
 
+    /// Whether those who have room are no quorum.
+    pub(crate) fn is_full(&self) -> bool {
+        self.tally.quorum().is_blocked_by(self.full)
+    }
+
     /// Whether that content is chosen already, so that it need not be proposed once more to be told.
     ///
     /// All `holders` have accepted it in one ballot *w* and under the configuration *e* in force; if
@@ -157,6 +162,13 @@ impl Prepare {
     /// quorums has chosen nothing there.
     pub(crate) fn is_chosen(&self, phase2: &Quorum) -> bool {
         phase2.is_quorum(self.holders)
+    }
+}
+
+impl Proposal {
+    /// Whether those who have room are no quorum.
+    pub(crate) fn is_full(&self) -> bool {
+        self.tally.quorum().is_blocked_by(self.full)
     }
 }
 
@@ -195,13 +207,13 @@ impl Round {
     /// Notes that the proposal of this round may or may not take effect.
     pub(crate) fn doubt(&mut self) {
         if let Stage::Accept(proposal) = &self.stage {
-            self.job.full |= proposal.full;
+            self.job.full |= proposal.is_full();
             let tally = &proposal.tally;
             // Proposing once more what is there takes no effect, and neither does what everybody has
             // refused because they have promised more. Who has no room has promised nothing: a
             // second copy of the same proposal may find some (`tests/register/limits.rs`,
             // `what_was_refused_for_want_of_room_does_not_happen_later`).
-            let is_refused_by_all = tally.no() == tally.quorum().all() && !proposal.full;
+            let is_refused_by_all = tally.no() == tally.quorum().all() && proposal.full.is_empty();
             if proposal.state.version == self.ballot && !is_refused_by_all {
                 let value = proposal.state.value.clone();
                 self.job.doubt(self.ballot, value);

@@ -19,6 +19,7 @@
 
 mod log;
 mod model;
+mod register;
 mod search;
 mod single;
 mod world;

@@ -229,6 +229,7 @@ impl Rig {
     fn fetch(&mut self, from: Ballot, after: u64, votes: bool) {
         let body = Body::Fetch {
             after: at(after),
+            through: None,
             votes,
             staged: None,
         };
@@ -309,6 +310,7 @@ fn idle(round: Round, peer: u64) -> Body {
         stands: ballot(0, peer),
         follows: Ballot::START,
         content: false,
+        priority: 0,
     }
 }
 
@@ -500,25 +502,35 @@ fn a_follower_asks_for_no_more_than_its_disk_takes() {
     };
     heartbeat(&mut rig, 0);
     rig.hangs = true;
+    // Each question is answered with one slot.
     let answered = |rig: &mut Rig| {
         let mut count = 0;
-        while rig.fetches(OLD) > 0 && count < 100 {
-            let next = rig.log.status().committed.0 + 1;
-            rig.page(two, next - 1, vec![entries(next, 1, two)], 1_000);
-            count += 1;
+        loop {
+            let asked = [rig.said(OLD), rig.said(OTHER)].concat().into_iter();
+            let asked = asked.filter_map(|body| match body {
+                Body::Fetch { after, .. } => Some(after.0),
+                _ => None,
+            });
+            let asked: Vec<u64> = asked.collect();
+            if asked.is_empty() || count >= 100 {
+                return count;
+            }
+            for after in asked {
+                rig.page(two, after, vec![entries(after + 1, 1, two)], 1_000);
+                count += 1;
+            }
         }
-        count
     };
-    assert!(answered(&mut rig) <= 3);
+    assert!(answered(&mut rig) <= 9);
     for round in 1..20 {
         heartbeat(&mut rig, round);
     }
     assert_eq!(answered(&mut rig), 0, "the disk hangs still");
     rig.persist();
-    assert_eq!(answered(&mut rig), 1, "and goes on");
+    assert!((1..=9).contains(&answered(&mut rig)), "and goes on");
     rig.hangs = false;
     rig.persist();
-    assert_eq!(answered(&mut rig), 100);
+    assert!(answered(&mut rig) >= 100);
 }
 
 /// And so does a candidate.
@@ -596,6 +608,7 @@ fn a_candidate_whose_disk_hangs_does_not_stay_content() {
         stands: ballot(0, peer),
         follows: ballot(2, 1),
         content: true,
+        priority: 0,
     };
     rig.round(idle);
     rig.round(idle);
@@ -638,6 +651,7 @@ fn a_leader_without_a_quorum_steps_down_though_it_hears_of_a_higher_ballot() {
                 stands: ballot(0, OLD),
                 follows: above,
                 content: true,
+                priority: 0,
             };
             rig.hear(OLD, above, beat);
         }

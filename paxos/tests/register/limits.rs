@@ -261,6 +261,47 @@ fn a_ballot_out_of_this_world_is_not_gone_past() {
     hand.start(1, config(1, ABC));
 }
 
+/// One full acceptor of three hinders nobody, however slow the others are.
+#[test]
+fn one_full_acceptor_and_a_slow_one_are_not_too_many() {
+    let mut hand = Hand::with(ABC, |id| {
+        config(id, ABC).max_registers(if id == 3 { 1 } else { 100 })
+    });
+    hand.write(1, "other", "x");
+    hand.settle();
+    let ticket = hand.write(1, "k", "a");
+    // The third says at once that it is full, the second says nothing for a while.
+    hand.deliver(|it| it.to.0 == 3);
+    hand.deliver(|it| it.to.0 == 1);
+    let slow = std::mem::take(&mut hand.mail);
+    hand.later(150);
+    hand.mail.extend(slow);
+    hand.pass(1000);
+    assert_eq!(hand.value(1, ticket).as_deref(), Some("a"));
+}
+
+/// A conflict with somebody else is no want of room.
+#[test]
+fn one_full_acceptor_and_one_that_has_promised_more_are_not_too_many() {
+    let mut hand = Hand::with(&[1, 2, 3, 4], |id| {
+        let bytes = if id == 3 { 4 } else { 100 };
+        config(id, ABC).max_value_bytes(4).max_bytes(bytes)
+    });
+    hand.write(4, "k", "a");
+    hand.settle();
+    // The second has promised more to a node that went away, and the first hears nothing yet.
+    let prepare = Body::Prepare {
+        key: Key::Data("k".into()),
+        ballot: crate::hand::ballot(100, 3),
+        asked: 0,
+    };
+    hand.forge(3, 2, prepare);
+    let ticket = hand.write(4, "k", "long");
+    hand.mail.retain(|it| it.to.0 != 1);
+    hand.pass(1000);
+    assert_eq!(hand.value(4, ticket).as_deref(), Some("long"));
+}
+
 /// The configuration has room in any case: more acceptors or other ones may be what helps.
 #[test]
 fn full_acceptors_take_a_step() {

@@ -95,6 +95,10 @@ pub(crate) struct World {
     open: BTreeMap<u64, OpId>,
     /// The last versions that clients have seen.
     versions: BTreeMap<u64, Version>,
+    /// The highest version of each register that somebody was told of: a fencing number.
+    fences: BTreeMap<u8, Version>,
+    /// What it was when an operation was asked for.
+    fenced: BTreeMap<OpId, Version>,
     values: u64,
     keys: u64,
     /// What was proposed in each ballot.
@@ -145,6 +149,8 @@ impl World {
             history: History::new(),
             open: BTreeMap::new(),
             versions: BTreeMap::new(),
+            fences: BTreeMap::new(),
+            fenced: BTreeMap::new(),
             values: 0,
             keys: 1 + rng.below(2),
             proposed: BTreeMap::new(),
@@ -473,6 +479,9 @@ impl World {
         let opened = self.history.invoke(ClientId(client), op, self.stamp());
         self.log(|| format!("client {client} at {id}: {op:?} ({opened:?})"));
         self.open.insert(client, opened);
+        if let Some(fence) = self.fences.get(&op.key) {
+            self.fenced.insert(opened, *fence);
+        }
         let key = Bytes::copy_from_slice(&[b'k', op.key]);
         let now = self.instant();
         let node = self.nodes.get_mut(&id).unwrap();
@@ -498,6 +507,24 @@ impl World {
         }
         self.log(|| format!("{op:?}: {ret:?}"));
         self.open.retain(|_, open| *open != op);
+    }
+
+    /// Versions only grow: what was made is above all that was told of before it was asked for, and
+    /// what is there is not below.
+    fn fence(&mut self, op: OpId, made: Option<Version>, current: Option<Version>) {
+        let before = self.fenced.get(&op).copied();
+        if made.is_some_and(|made| Some(made) <= before)
+            || current.is_some_and(|current| Some(current) < before)
+        {
+            self.fail(format!(
+                "{op:?} made {made:?} and found {current:?} after {before:?}"
+            ));
+        }
+        let key = self.history.get(op).op().key;
+        if let Some(last) = made.max(current) {
+            let fence = self.fences.entry(key).or_insert(last);
+            *fence = last.max(*fence);
+        }
     }
 
     fn remember(&mut self, current: Option<&Versioned>) -> Option<u64> {
@@ -538,6 +565,7 @@ impl World {
                     return;
                 };
                 self.seen.done += 1;
+                self.fence(op, made, current.as_ref().map(|it| it.version));
                 let current = self.remember(current.as_ref());
                 let asked = &self.nodes[&id].asked;
                 let asked = made.and_then(|made| asked.get(&made.0).copied());
@@ -554,6 +582,7 @@ impl World {
                         return;
                     };
                     self.seen.mismatched += 1;
+                    self.fence(op, None, current.as_ref().map(|it| it.version));
                     let current = self.remember(current.as_ref());
                     self.end(op, Some(Ret::Mismatch(current)));
                 }

@@ -12,8 +12,12 @@
 )]
 #[path = "../single/cluster.rs"]
 mod cluster;
+mod decree;
+mod hall;
+mod log;
 mod names;
 mod planted;
+mod register;
 mod stage;
 mod story;
 mod teeth;
@@ -67,6 +71,17 @@ scenarios! {
     single_fast_collision
     single_fast_recovery
     single_fast_uncoordinated
+    log_leader
+    log_gap
+    log_out_of_order
+    log_duel
+    log_quorum_loss
+    log_constrained
+    log_chained
+    register_one_round_trip
+    register_conflict
+    register_read
+    register_delete
 }
 
 #[test]

@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use synod_paxos::single::planted::Bug;
-
-use crate::stage::Stage;
+use crate::stage::{Bug, Stage};
 
 /// What starts a line that a machine has said.
 const SAID: &str = "> ";

@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
-use synod_core::{GroupId, LogEvent, LogImage, Rng, mix};
+use synod_core::{GroupId, LogEvent, LogImage, ReadLevel, Rng, mix};
 use synod_paxos::log::planted::Bug;
 use synod_paxos::log::{Config, ConfigBuilder, Detail, Message, MultiPaxos};
 use synod_sim::check::Observer;
-use synod_sim::{Bounds, Budget, Framed, LogSubject, Plan, Start, Subject, Wire};
+use synod_sim::{Bounds, Budget, Fault, Framed, LogSubject, Plan, Start, Subject, Wire};
 
 use crate::observer::Ballots;
 
@@ -29,7 +29,12 @@ impl Subject for Cluster {
         if start.voters.contains(&start.id) {
             builder = builder.voters(start.voters.iter().copied());
         }
-        let builder = Settings::draw(start.plan).give(builder);
+        let settings = Settings::draw(start.plan);
+        let builder = match settings.priorities {
+            true => builder.priority((mix(start.world, start.id.0) % 3) as u32),
+            false => builder,
+        };
+        let builder = settings.give(builder);
         let builder = if self.fast {
             builder.fast_rounds()
         } else {
@@ -65,6 +70,7 @@ impl Subject for Cluster {
         Budget {
             lost_disks: (voters - 1) / 2,
             learners: 2,
+            voters: true,
         }
     }
 
@@ -103,6 +109,8 @@ impl Subject for Cluster {
             Detail::Fetching { .. } => Some("paxos: followers that asked for more"),
             Detail::SnapshotInstalled { .. } => Some("paxos: snapshots installed"),
             Detail::Compacted { .. } => Some("paxos: logs compacted"),
+            Detail::Membership { epoch, .. } if epoch.0 > 0 => Some("paxos: later epochs entered"),
+            Detail::LeftOut { .. } => Some("paxos: nodes left out"),
             _ => None,
         }
     }
@@ -111,6 +119,14 @@ impl Subject for Cluster {
 impl LogSubject for Cluster {
     fn observers(&self) -> Vec<Box<dyn Observer>> {
         vec![Box::new(Ballots::default())]
+    }
+
+    fn strict_level(&self, plan: &Plan, rng: &mut Rng) -> ReadLevel {
+        if Settings::draw(plan).lease.is_some() && rng.chance(600_000) {
+            ReadLevel::Lease
+        } else {
+            ReadLevel::Linearizable
+        }
     }
 }
 
@@ -122,6 +138,11 @@ struct Settings {
     forward_timeout: u64,
     forwards: bool,
     quorum_reads: bool,
+    thrifty: bool,
+    /// Whether some nodes should lead more than others.
+    priorities: bool,
+    /// How long leases are, in ms, and what clocks may drift apart, in µs.
+    lease: Option<(u64, u64)>,
     append: usize,
     messages: usize,
     /// Bytes under way, in appends.
@@ -169,7 +190,17 @@ impl Settings {
             chunk: bytes(one_of(&[40, 400, 1 << 20])),
             writes: one_of(&[1, 1, 2, 5]),
             quorum_reads: one_of(&[0, 1]) == 1,
+            thrifty: one_of(&[0, 0, 1]) == 1,
+            priorities: one_of(&[0, 1]) == 1,
+            lease: None,
         };
+        let length = one_of(&[0, 0, 3 * heartbeat, 400, 1_500]);
+        // A clock that jumps is none that a lease can rest on.
+        if length > 0 && !plan.faults.kinds.contains(&Fault::Jump) {
+            // Of two clocks one may be too fast and the other too slow by so much.
+            let drift = 2 * length * plan.drift_ppm / 1_000 + 1_000;
+            drawn.lease = Some((length, drift));
+        }
         // One entry at a time is too slow for a follower that has much to catch up with.
         let each_second = 1_000_000_000 / plan.round_trip().max(1);
         // One message for each entry is no test of many operations, only a slow one.
@@ -193,6 +224,10 @@ impl Settings {
 
     fn give(self, builder: ConfigBuilder) -> ConfigBuilder {
         let ms = Duration::from_millis;
+        let builder = match self.lease {
+            Some((length, drift)) => builder.leader_lease(ms(length), Duration::from_micros(drift)),
+            None => builder,
+        };
         builder
             .election_round(ms(self.round))
             .heartbeat_interval(ms(self.heartbeat))
@@ -200,6 +235,7 @@ impl Settings {
             .forward_timeout(ms(self.forward_timeout))
             .forward_proposals(self.forwards)
             .quorum_reads(self.quorum_reads)
+            .thrifty(self.thrifty)
             .max_command_bytes(Self::COMMAND)
             .max_accept_bytes(self.append)
             .max_in_flight(self.messages, self.append * self.window)

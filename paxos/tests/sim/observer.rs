@@ -5,9 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use synod_core::{
-    Decode, Entry, EntryKind, Generation, LogIndex, LogRecord, NodeId, Role, Stamp, Status,
+    Decode, Entry, EntryKind, Generation, LogIndex, LogRecord, NodeId, OldLog, Role, Stamp, Status,
 };
 use synod_paxos::Ballot;
+use synod_paxos::log::Membership;
 use synod_sim::check::{Breach, Cluster, Fact, Observer, Stored};
 
 /// Checks that a ballot proposes one value for each slot, and later ones the same as what is chosen;
@@ -16,11 +17,12 @@ use synod_sim::check::{Breach, Cluster, Fact, Observer, Stored};
 /// chosen that was not; and that what is chosen cannot be missed by any quorum of phase 1: of the
 /// votes that it would hear of, the one of the highest ballot is for what was chosen.
 ///
+/// For majorities of those that vote in the slot's epoch.
 /// Votes are compared as the log does: by leadership, and of one leadership's the fast before the
 /// classic. Of a fast ballot what counts is what a fast quorum may have voted for as far as a quorum of
 /// replies tells.
 ///
-/// For majorities of the nodes that found the cluster, and fast quorums of three quarters.
+/// Fast quorums are three quarters.
 ///
 /// That all nodes hand out the same in each slot,
 /// in order and without a gap, and only what was proposed, is the ledger's.
@@ -32,8 +34,33 @@ pub(crate) struct Ballots {
     rounds: BTreeMap<usize, u64>,
     /// The last round that each node has led.
     led: BTreeMap<usize, u64>,
-    /// The last slot that each node knew to be chosen at its last step.
-    chosen: BTreeMap<usize, LogIndex>,
+    /// What each node knows to be chosen.
+    known: BTreeMap<usize, LogIndex>,
+    /// Who votes behind which slot, as far as the ledger was read.
+    epochs: Vec<(LogIndex, Vec<NodeId>)>,
+    read: LogIndex,
+}
+
+impl Ballots {
+    /// Who votes in this slot, and which slot says so: the last stop-sign that was chosen before it.
+    fn voters_of(&mut self, slot: LogIndex, cluster: Cluster<'_>) -> (LogIndex, Vec<NodeId>) {
+        while let Some(fact) = cluster.ledger.get(self.read.next()) {
+            self.read = self.read.next();
+            if fact.kind == EntryKind::Config
+                && let Ok(membership) = Membership::decode_all(fact.payload.clone())
+                && membership.epoch().0 > self.epochs.len() as u64
+            {
+                let voters = membership.voters().to_vec();
+                self.epochs.push((self.read, voters));
+            }
+        }
+        let before = self.epochs.iter().rev().find(|(since, _)| *since < slot);
+        let founders = || {
+            let nodes = cluster.stored[..cluster.voters].iter();
+            (LogIndex::START, nodes.map(|node| node.id).collect())
+        };
+        before.cloned().unwrap_or_else(founders)
+    }
 }
 
 fn ensure(
@@ -88,13 +115,29 @@ impl Observer for Ballots {
         records: &[LogRecord],
         cluster: Cluster<'_>,
     ) -> Result<(), Breach> {
+        let known = self.known.entry(node).or_default();
+        *known = (*known).max(status.committed);
         let shadow = &cluster.stored[node].shadow;
         // What this write has put so far.
         let mut fresh: HashMap<LogIndex, Stamp> = HashMap::new();
         let mut promised = shadow.restored(0).state.as_ref().and_then(promised_in);
+        // What it has dropped so far: votes behind a stop-sign.
+        let mut dropped: Option<LogIndex> = None;
         for record in records {
             if let LogRecord::State(state) = record {
                 promised = promised_in(state);
+            }
+            if let LogRecord::Truncate { from } = record {
+                dropped = dropped.min(Some(*from)).or(Some(*from));
+                fresh.retain(|index, _| index < from);
+            }
+            if let LogRecord::Activate {
+                log: OldLog::Replace,
+                ..
+            } = record
+            {
+                dropped = Some(LogIndex::START);
+                fresh.clear();
             }
             let LogRecord::Put(entries) = record else {
                 continue;
@@ -112,7 +155,8 @@ impl Observer for Ballots {
                 || format!("{id} has promised round {}: {entries:?}", status.era),
             )?;
             for (index, entry) in entries.iter() {
-                let there = || shadow.get(index).map(|(stamp, _)| stamp);
+                let kept = dropped.is_none_or(|from| index < from);
+                let there = || shadow.get(index).map(|(stamp, _)| stamp).filter(|_| kept);
                 let before = fresh.insert(index, stamp).or_else(there);
                 let rises = before.map(rank) <= Some(rank(stamp));
                 ensure(rises, "votes never go back", || {
@@ -153,7 +197,7 @@ impl Observer for Ballots {
         ensure(before <= status.era, "promises only rise", || {
             format!("{id} goes from round {before} to {}", status.era)
         })?;
-        let known = self.chosen.insert(node, status.committed);
+        let known = self.known.insert(node, status.committed);
         ensure(
             known.is_none_or(|known| known <= status.committed),
             "what is known to be chosen never shrinks",
@@ -161,13 +205,16 @@ impl Observer for Ballots {
         )?;
         if status.role == Role::Leader {
             self.led.insert(node, status.era);
+            ensure(status.voters.contains(&id), "only voters lead", || {
+                format!("{id} leads {:?}", status.voters)
+            })?;
         }
         Ok(())
     }
 
     fn starts(&mut self, node: usize, status: &Status, cluster: Cluster<'_>) -> Result<(), Breach> {
         self.rounds.remove(&node);
-        self.chosen.remove(&node);
+        self.known.insert(node, status.committed);
         let stored = &cluster.stored[node];
         if stored.lost > 0 {
             // It has lost its promises with all else, and nobody may count on it any more.
@@ -199,10 +246,17 @@ impl Observer for Ballots {
         _: Stamp,
         cluster: Cluster<'_>,
     ) -> Result<(), Breach> {
-        let nodes = &cluster.stored[..cluster.voters];
         let Some(fact) = cluster.ledger.get(last) else {
             return Ok(());
         };
+        let (since, voters) = self.voters_of(last, cluster);
+        let votes_in = |(place, node): &(usize, &Stored)| {
+            // One that is not in the slot's epoch yet has votes of another there, or none, and drops
+            // them before it is.
+            voters.contains(&node.id) && self.known.get(place) >= Some(&since)
+        };
+        let there = |(_, node): &(usize, &Stored)| voters.contains(&node.id);
+        let nodes = cluster.stored.iter().enumerate().filter(there);
         /// What a node would say of the slot.
         enum Vote {
             /// It knows it to be chosen: a snapshot covers it.
@@ -221,11 +275,16 @@ impl Observer for Ballots {
         };
         // Who has lost its disk does not promise.
         let votes: Vec<Vote> = nodes
-            .iter()
-            .filter(|node| node.lost == 0)
-            .map(vote)
+            .filter(|(_, node)| node.lost == 0)
+            .map(|stored| {
+                if votes_in(&stored) {
+                    vote(stored.1)
+                } else {
+                    Vote::None
+                }
+            })
             .collect();
-        let majority = nodes.len() / 2 + 1;
+        let majority = voters.len() / 2 + 1;
         for set in 0_u32..1 << votes.len() {
             if set.count_ones() as usize != majority {
                 continue;
@@ -255,8 +314,7 @@ impl Observer for Ballots {
                     backers > 0 && (!is_fast(stamp) || backers + silent >= fast)
                 });
             ensure(found, "no quorum misses what is chosen", || {
-                let ids: Vec<_> = nodes.iter().map(|node| node.id).collect();
-                format!("{last} is chosen, and quorum {set:b} of {ids:?} hears of {highest:?}")
+                format!("{last} is chosen, and quorum {set:b} of {voters:?} hears of {highest:?}")
             })?;
         }
         Ok(())

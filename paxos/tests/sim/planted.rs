@@ -13,6 +13,14 @@ use crate::seeds;
 /// Seeds in which each bug must be found.
 const BUDGET: u64 = 500;
 
+/// What needs a schedule of several crashes and lost messages that seeds hardly ever draw: a story of its
+/// own finds each, see `it/log/changes.rs`, `each_broken_rule_breaks_its_story`.
+const BY_STORY: [Bug; 3] = [
+    Bug::ProposesBehindStop,
+    Bug::AcceptsUnchosenStop,
+    Bug::VoidStopCounts,
+];
+
 fn plant(bug: Bug) -> Simulation<Cluster, Kv> {
     let fast = Bug::FAST.contains(&bug);
     Simulation::new(
@@ -24,6 +32,11 @@ fn plant(bug: Bug) -> Simulation<Cluster, Kv> {
     )
 }
 
+/// What a leader that is cut off finds out by itself within two rounds of the election, long before its
+/// lease would be over: that hides these from nearly all seeds. Tests with their schedules find them
+/// (`tests/it/log/leases.rs`).
+const BY_NAME: [Bug; 3] = [Bug::LeaseFromAnswer, Bug::GrantNotKept, Bug::GrantForgotten];
+
 /// Finds each bug on fresh seeds, and tells in how many: with `SYNOD_BUG`, that bug alone; with
 /// `SYNOD_BASES`, on so many bases, and tells the median and the worst.
 #[test]
@@ -32,7 +45,10 @@ fn each_planted_bug_is_found() {
     let bases = std::env::var("SYNOD_BASES").ok();
     let bases = bases.and_then(|bases| bases.parse().ok()).unwrap_or(1);
     let bugs = Bug::ALL.into_iter().chain(Bug::FAST);
-    let bugs = bugs.filter(|bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}")));
+    let bugs = bugs.filter(|bug| match &only {
+        Some(only) => *only == format!("{bug:?}"),
+        None => !BY_NAME.contains(bug) && !BY_STORY.contains(bug),
+    });
     let mut missed = Vec::new();
     println!("| planted bug | seeds: median, worst | virtual s | s | caught as |");
     println!("|---|---|---|---|---|");
@@ -51,7 +67,10 @@ fn each_planted_bug_is_found() {
                 Some((place, failure, _)) => {
                     let time = summary.time + failure.at;
                     let cost = (time.as_secs_f64(), summary.wall.as_secs_f64());
-                    let seen = failure.breach.rule != "nothing panics";
+                    // That threshold names two values only where none can have been chosen: no log is
+                    // broken by it, but the rule's own promise to name one, which the code asserts.
+                    let own = bug == Bug::LeastThreshold;
+                    let seen = own || failure.breach.rule != "nothing panics";
                     assert!(seen, "{bug:?} breaks a rule: {:?}", failure.breach);
                     found.push((place + 1, cost, failure.breach.rule));
                 }

@@ -43,6 +43,7 @@ impl Subject for Cluster {
         Budget {
             lost_disks: (voters - 1) / 2,
             learners: 2,
+            voters: false,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use synod_core::{
-    LogIndex, ReadLevel, Refusal, Rejected, ReplicatedLog, Rng, SessionToken, Ticket,
+    LogIndex, ReadLevel, Refusal, Rejected, ReplicatedLog, Rng, SessionToken, Ticket, mix,
 };
 
 use super::{Item, LogScene, Stage};
@@ -185,6 +185,12 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
     }
 
     fn attempt(&mut self, stage: &mut Stage<'_, S>, client: usize) {
+        // At the end only members are asked; without changes of the voters those are known beforehand.
+        let members = if stage.is_calm() && stage.plan.voters_change {
+            self.core(stage)
+        } else {
+            Vec::new()
+        };
         let Some(pending) = &mut self.clients[client].pending else {
             return;
         };
@@ -196,8 +202,16 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
         let hint = state.hint.take();
         // Who is no member has nothing to say; it is asked now and then, and not at the end.
         let all = !stage.is_calm() && state.rng.chance(100_000);
-        let asked = if all { stage.size() } else { stage.plan.voters };
-        let any = state.rng.below(asked as u64) as usize;
+        let asked = if all || stage.plan.voters_change {
+            stage.size()
+        } else {
+            stage.plan.voters
+        };
+        let any = if members.is_empty() {
+            state.rng.below(asked as u64) as usize
+        } else {
+            members[state.rng.below(members.len() as u64) as usize]
+        };
         let hinted = !stage.is_calm() && state.rng.chance(700_000);
         self.client_later(stage, client, patience.min(GIVE_UP));
         let node = if hinted { hint.unwrap_or(any) } else { any };
@@ -296,10 +310,12 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
             header.wrap(&pending.bytes)
         });
         let command = command.unwrap_or_default();
+        let mut rng = Rng::new(mix(stage.plan.seed, mix(client as u64, waiter.version)));
+        let strict = stage.subject().strict_level(&stage.plan, &mut rng);
         let log = stage.machine_mut(node).expect("asked only if it is up");
         match waiter.asked {
             Asked::Command => log.propose(now, command),
-            Asked::Linearizable => log.read(now, ReadLevel::Linearizable),
+            Asked::Linearizable => log.read(now, strict),
             Asked::Session => log.read(now, ReadLevel::Session(SessionToken(waiter.floor))),
             Asked::Stale => log.read(now, ReadLevel::Stale),
         }

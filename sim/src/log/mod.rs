@@ -193,7 +193,7 @@ impl<S: LogSubject, A: Application> Scene<S> for LogScene<'_, S, A> {
 
     fn provoke(&mut self, stage: &mut Stage<'_, S>, fault: Fault, node: usize, rng: &mut Rng) {
         match fault {
-            Fault::Learner => self.change_learners(stage, rng),
+            Fault::Learner => self.change_members(stage, rng),
             Fault::Transfer => self.transfer(stage, node),
             other => unreachable!("{other:?} is not the scene's"),
         }

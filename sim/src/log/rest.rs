@@ -24,10 +24,16 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
         }
     }
 
-    /// Who must be there at the end: founding nodes that kept their disks, and learners.
-    fn core(&self, stage: &Stage<'_, S>) -> Vec<usize> {
+    /// Who must be there at the end: founding nodes that kept their disks, and learners; where the voters
+    /// change, those that the leader knows.
+    pub(super) fn core(&self, stage: &Stage<'_, S>) -> Vec<usize> {
         let leader = self.leader(stage).and_then(|i| stage.machine(i));
-        let learners = leader.map(|log| log.status().learners);
+        let status = leader.map(ReplicatedLog::status);
+        if let Some(status) = status.as_ref().filter(|_| stage.plan.voters_change) {
+            let members = status.voters.iter().chain(&status.learners);
+            return members.filter_map(|id| stage.place(*id)).collect();
+        }
+        let learners = status.map(|status| status.learners);
         let learners = learners.unwrap_or_default();
         let counts = |i: &usize| {
             let id = stage.id(*i);

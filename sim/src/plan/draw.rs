@@ -44,6 +44,8 @@ impl Plan {
         let faults = FaultPlan::draw(rng, |fault| budget.allows(fault) && plays(fault));
         let changes = faults.kinds.contains(&Fault::Learner);
         let spare = if changes { budget.learners } else { 0 };
+        // By the seed alone: what else is drawn is the same with and without.
+        let voters_change = changes && budget.voters && mix(seed, 0x766f_7465) & 1 == 1;
         let mut id = 0;
         let nodes = (0..voters + spare).map(|_| {
             id += rng.within(1, 9);
@@ -61,6 +63,7 @@ impl Plan {
             nodes,
             voters,
             lost_disks: rng.within(0, budget.lost_disks as u64) as usize,
+            voters_change,
             network: NetworkPlan::draw(rng, subject.needs_order()),
             disk: DiskPlan::draw(rng),
             drift_ppm: one_of(rng, &[0, 200, 1_000, 30_000]),
@@ -83,6 +86,9 @@ impl Plan {
             patience: one_of(rng, &[ms(50, 300), ms(300, 1_500)]),
             lost_answers_per_million: sometimes(rng, 100_000),
         };
+        if voters_change {
+            plan.lost_disks = 0;
+        }
         plan.relieve();
         plan
     }

@@ -65,7 +65,7 @@ pub enum Fault {
     Rot,
     /// Many clients ask at once.
     Burst,
-    /// A learner is added or removed.
+    /// A learner is added or removed; or the voters change, where they may.
     Learner,
     /// The leader is asked to hand over.
     Transfer,
@@ -112,6 +112,9 @@ pub struct Budget {
     pub lost_disks: usize,
     /// How many nodes besides may be added and removed as learners.
     pub learners: usize,
+    /// Whether the voters may change, too. In half of the seeds where learners change they do; then no
+    /// disk is lost, since who may lose one depends on who votes.
+    pub voters: bool,
 }
 
 impl Budget {

@@ -75,6 +75,8 @@ pub struct Plan {
     pub voters: usize,
     /// How many founding nodes may lose their disk.
     pub lost_disks: usize,
+    /// Any of them may become a voter, and cease to be one.
+    pub voters_change: bool,
     /// What messages suffer.
     pub network: NetworkPlan,
     /// What disks suffer.

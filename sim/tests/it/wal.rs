@@ -105,7 +105,7 @@ impl Subject for OnWal {
     fn budget(&self, voters: usize) -> Budget {
         Budget {
             lost_disks: (voters - 1) / 2,
-            learners: 0,
+            ..Budget::default()
         }
     }
 

@@ -12,7 +12,6 @@ use super::pick::{Best, Rule, best};
 use crate::log::Detail;
 use crate::log::leader::Leader;
 use crate::log::node::Node;
-use crate::log::planted::planted;
 
 /// What a leader keeps for fast rounds.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -150,11 +149,7 @@ impl Leader {
         if !phases.is_some_and(|phases| phases.phase1().is_quorum(voted)) {
             return;
         }
-        let rule = if planted!(node, LeastThreshold) {
-            Rule::LeastThreshold
-        } else {
-            Rule::Exact
-        };
+        let rule = Rule::of(node);
         let entry = match best(phases, voted, &values, rule) {
             Some(Best::Bound(name)) => value(node, at, name),
             Some(Best::Open(name)) => value(node, at, name).or_else(|| Some(Entry::blank())),

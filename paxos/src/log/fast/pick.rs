@@ -7,6 +7,8 @@ use synod_quorum::{NodeSet, PaxosPhases};
 
 use super::Name;
 use crate::Ballot;
+use crate::log::node::Node;
+use crate::log::planted::planted;
 
 /// The votes in one slot that phase 1 has heard of.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -99,6 +101,27 @@ pub(crate) enum Rule {
     PlainOrder,
 }
 
+impl Rule {
+    /// The one that this node goes by.
+    #[cfg_attr(
+        not(feature = "planted"),
+        expect(
+            clippy::missing_const_for_fn,
+            reason = "with planted bugs it depends on the node"
+        )
+    )]
+    pub(crate) fn of(node: &Node) -> Self {
+        let mut rule = Self::Exact;
+        if planted!(node, LeastThreshold) {
+            rule = Self::LeastThreshold;
+        }
+        if planted!(node, PlainOrder) {
+            rule = Self::PlainOrder;
+        }
+        rule
+    }
+}
+
 /// A value to propose.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Best {
@@ -132,7 +155,7 @@ pub(crate) fn best(
         let exact = |phases: &PaxosPhases| phases.choosable(replied, voters);
         let least = |phases: &PaxosPhases| {
             let count = phases.members().len();
-            voters.len() + count >= (3 * count).div_ceil(4) + count / 2 + 1
+            voters.len() + count > (3 * count).div_ceil(4) + count / 2
         };
         phases.is_some_and(|phases| match rule {
             Rule::Exact | Rule::PlainOrder => exact(phases),

@@ -29,7 +29,9 @@ impl Leader {
 
     /// The configuration after `change`.
     pub(crate) fn after(&self, node: &Node, change: &Change) -> Result<Membership, Refusal> {
-        let next = node.membership().after(change)?;
+        let own = (node.id(), node.generation);
+        let storages = [&node.known[..], &[own]].concat();
+        let next = node.membership().after(change, &storages)?;
         let fresh = |voter: &&NodeId| !node.membership().is_voter(**voter);
         for voter in next.voters().iter().filter(fresh) {
             if next.epoch() > self.epoch && !self.has_caught_up(node, *voter) {
@@ -81,8 +83,9 @@ impl Leader {
 
     /// The stop-sign is chosen, and with it the last slot of this ballot: tells everyone, as of the
     /// epoch that it ends. Who holds all of it needs no more to enter the next one.
-    pub(crate) fn last_word(&self, node: &mut Node) {
+    pub(crate) fn last_word(&mut self, node: &mut Node) {
         let pushed = self.pushed(node);
+        let given_up = self.lease.end(node);
         for peer in self.peers.iter().filter(|peer| peer.linked) {
             let accept = Accept {
                 entries: Entries::empty(node.slots.sealed().next(), self.ballot.stamp()),
@@ -93,6 +96,10 @@ impl Leader {
             };
             // Safe before any write: a quorum holds durably what is said to be chosen.
             node.send_as(self.epoch, peer.id, Body::Accept(accept));
+            if let Some(given_up) = &given_up {
+                // Else the next leader would have to wait until it is over.
+                node.send_as(self.epoch, peer.id, given_up.clone());
+            }
         }
     }
 

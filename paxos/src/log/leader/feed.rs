@@ -33,6 +33,10 @@ impl Leader {
             // A leader whose weight is a quorum by itself waits for nobody's answer.
             self.confirm_reads(node);
         }
+        if self.beat {
+            self.lease.ask(node);
+        }
+        self.choose_first(node);
         let pushed = self.pushed(node);
         for place in 0..self.peers.len() {
             self.feed(node, place, pushed);
@@ -53,13 +57,16 @@ impl Leader {
     fn feed(&mut self, node: &mut Node, place: usize, pushed: LogIndex) {
         let round = self.round;
         let reading = !self.reads.is_empty();
-        let peer = &mut self.peers[place];
+        let peer = &self.peers[place];
         if !peer.linked {
             return;
         }
+        let end = self.may_have(node, peer, peer.end(node.slots.sealed()));
+        let news = self.commit_overdue && lacks_news(node, peer) && self.waits(node, peer);
+        let peer = &mut self.peers[place];
         let limits = &node.config.limits;
         let (messages, in_flight) = (limits.in_flight_messages, limits.in_flight_bytes);
-        let (end, most) = (peer.end(node.slots.sealed()), limits.accept_bytes);
+        let most = limits.accept_bytes;
         peer.next = peer.next.max(pushed);
         while peer.next <= end && peer.may_send(messages, in_flight) {
             if let Some(there) = peer.acked.end_of(peer.next) {
@@ -96,7 +103,7 @@ impl Leader {
             // Nobody waits for a sign of life much longer than one interval: what was sent just
             // after a heartbeat does not stand for the next one.
             || (self.beat && node.now.since(peer.sent_at) >= node.config.timing.heartbeat / 2)
-            || (self.commit_overdue && lacks_news(node, peer));
+            || (news && lacks_news(node, peer));
         if wanted {
             let entries = Entries::empty(node.slots.sealed().next(), self.ballot.stamp());
             send(node, peer, entries, pushed, round);

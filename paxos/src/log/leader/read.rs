@@ -33,6 +33,9 @@ impl Leader {
                 },
             );
         }
+        if let Some(peer) = self.peer(from) {
+            peer.asked = node.config.thrifty.then_some(node.now);
+        }
         let limit = node.config.limits.pending_reads;
         if self.reads.len() >= limit {
             let index = Err(Denial::Busy {
@@ -50,6 +53,12 @@ impl Leader {
         let round = self.want_round();
         self.reads
             .peer(from, life, ticket, self.read_index(node), round);
+    }
+
+    /// Whether this node knows by itself that all that is chosen is known here: it holds a lease, has had
+    /// chosen anew what earlier ballots may have chosen, and no change of who votes is under way.
+    pub(crate) fn knows_all(&self, node: &Node) -> bool {
+        self.changing(node).is_none() && self.lease.is_held(node)
     }
 
     /// A read sees at least what earlier ballots may have chosen: before all of that is chosen anew,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use synod_core::{Decode, Entry, EntryKind, NodeId, Refusal};
+use synod_core::{Decode, Entry, EntryKind, Generation, NodeId, Refusal};
 use synod_quorum::{PaxosPhases, Quorum};
 
 use super::{Epoch, Membership};
@@ -10,7 +10,11 @@ use super::{Epoch, Membership};
 impl Membership {
     /// The next configuration, with these voters and quorums of the same kind. Voters that are not
     /// named leave; learners that are named vote.
-    pub(super) fn with_voters(&self, voters: &[NodeId]) -> Result<Self, Refusal> {
+    pub(super) fn with_voters(
+        &self,
+        voters: &[NodeId],
+        storages: &[(NodeId, Generation)],
+    ) -> Result<Self, Refusal> {
         let phases = self.phases.as_ref();
         if phases
             .and_then(|phases| alike(phases, self.voters()))
@@ -42,7 +46,13 @@ impl Membership {
         };
         let learners = self.learners.iter().copied();
         let learners: Vec<NodeId> = learners.filter(|node| !sorted.contains(node)).collect();
+        let known = |voter: &NodeId| {
+            let of = storages.iter().find(|(node, _)| node == voter);
+            let of = self.storage_of(*voter).or_else(|| of.map(|(_, of)| *of));
+            of.map(|of| (*voter, of))
+        };
         Ok(Self {
+            storages: sorted.iter().filter_map(known).collect(),
             epoch: self.epoch.next(),
             phases: Some(phases),
             learners,
@@ -83,7 +93,7 @@ mod tests {
 
     fn refused(before: &Membership, voters: &[u64]) -> String {
         let voters = voters.iter().map(|id| NodeId(*id)).collect();
-        let refused = before.after(&Change::Voters(voters));
+        let refused = before.after(&Change::Voters(voters), &[]);
         refused.expect_err("makes no sense").to_string()
     }
 
@@ -116,10 +126,16 @@ mod tests {
     fn the_next_voters_are_of_the_next_epoch() {
         let three = of(&[1, 2, 3], &[4, 5]);
         let voters = Change::Voters(vec![NodeId(4), NodeId(2)]);
-        let next = three.after(&voters).expect("it makes sense");
+        let storages = [(NodeId(2), Generation(7)), (NodeId(9), Generation(8))];
+        let next = three.after(&voters, &storages).expect("it makes sense");
         assert_eq!(next.epoch(), Epoch(1));
         assert_eq!(next.voters(), [NodeId(2), NodeId(4)]);
         assert_eq!(next.learners(), [NodeId(5)]);
+        assert_eq!(next.storage_of(NodeId(2)), Some(Generation(7)));
+        assert_eq!(
+            (next.storage_of(NodeId(4)), next.storage_of(NodeId(9))),
+            (None, None)
+        );
         assert!(next.follows(&three) && !three.follows(&next));
         let there = Membership::decode_all(next.to_bytes());
         assert_eq!(there, Ok(next.clone()), "the epoch is in the bytes");
@@ -139,7 +155,7 @@ mod tests {
         let fast = fast.expect("they meet");
         let five = Membership::founding(fast, Vec::new()).expect("founders");
         let change = Change::Voters((1..=4).map(NodeId).collect());
-        let next = five.after(&change).expect("it makes sense");
+        let next = five.after(&change, &[]).expect("it makes sense");
         let phases = next.phases().expect("voters");
         assert_eq!(phases.fast(), Some(&count(3, 4)));
         assert_eq!(phases.phase2(), &count(3, 4));

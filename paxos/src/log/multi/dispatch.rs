@@ -8,6 +8,7 @@ use synod_core::{Denial, Entries, Generation, LogIndex, NodeId, Outcome, Ticket}
 
 use super::{MultiPaxos, Role};
 use crate::Ballot;
+use crate::log::elect::Answer;
 use crate::log::message::{Accept, Body, Message, Page, Piece};
 use crate::log::planted::planted;
 use crate::log::{Epoch, Votes, fetch};
@@ -26,9 +27,20 @@ impl MultiPaxos {
                 stands,
                 follows,
                 content,
+                priority,
             } => {
-                let beat = (round, stands, follows, content);
-                self.election.on_beat(&mut self.node, from, beat);
+                if self.node.membership().contains(self.node.id()) {
+                    let answer = Answer {
+                        from,
+                        stands,
+                        follows,
+                        content,
+                        priority,
+                    };
+                    self.election.on_beat(&mut self.node, round, answer);
+                } else {
+                    self.handover.on_beat(&mut self.node, from);
+                }
             }
             Body::TakeOver => {
                 // A leader that the next epoch leaves out hands over, too: nobody leads in that.
@@ -53,9 +65,10 @@ impl MultiPaxos {
             },
             Body::Fetch {
                 after,
+                through,
                 votes,
                 staged,
-            } => self.on_fetch(from, ballot, after, votes, staged),
+            } => self.on_fetch((from, ballot), (after, through), votes, staged),
             Body::Page(page) => self.on_page(from, (ballot, epoch), &page),
             Body::Piece(piece) => self.on_piece(from, *piece),
             Body::Propose {
@@ -87,6 +100,18 @@ impl MultiPaxos {
                 let reads = &mut self.quorum_reads;
                 reads.on_answer(&mut self.node, from, round, last, chosen);
             }
+            Body::Lease { round, nanos } => {
+                let follows = self.election.follows;
+                self.node.on_lease((from, ballot), follows, round, nanos);
+            }
+            Body::Granted { round, nanos } => match &mut self.role {
+                Role::Leader(leader) if ballot == leader.ballot => {
+                    leader.lease.on_granted(&mut self.node, from, round, nanos);
+                }
+                Role::Leader(_) | Role::Follower(_) | Role::Candidate(_) => {
+                    self.node.drop_message();
+                }
+            },
             Body::Fill { through } => match &mut self.role {
                 Role::Leader(leader) if self.node.membership().contains(from) => {
                     leader.fill(&mut self.node, through);
@@ -114,6 +139,10 @@ impl MultiPaxos {
         if ballot < node.promised {
             return node.refuse(from);
         }
+        if node.is_bound(from) {
+            // It has granted somebody else a lease. Who prepares asks again in each round.
+            return node.drop_message();
+        }
         if ballot == node.promised && !node.settled {
             // Asked again: the first answer waits for the disk, and one is enough. If that hangs, one
             // for each round would gather; if the first was lost with its link, the next round's
@@ -125,7 +154,9 @@ impl MultiPaxos {
         }
         let node = &mut self.node;
         let here = after >= node.slots.base();
-        let page = here.then(|| fetch::page(node, after, true).ok()).flatten();
+        let page = here
+            .then(|| fetch::page(node, (after, None), true).ok())
+            .flatten();
         let page = page.unwrap_or_else(|| {
             // It asks for what is on disk only, or for the snapshot, now that it hears of more.
             fetch::answer_page(node, after, after, Vec::new())
@@ -236,9 +267,8 @@ impl MultiPaxos {
 
     fn on_fetch(
         &mut self,
-        from: NodeId,
-        ballot: Ballot,
-        after: LogIndex,
+        (from, ballot): (NodeId, Ballot),
+        range: (LogIndex, Option<LogIndex>),
         votes: bool,
         staged: Option<(synod_core::SnapshotId, u64)>,
     ) {
@@ -249,7 +279,7 @@ impl MultiPaxos {
             }
             return;
         }
-        self.server.serve(node, from, after, votes, staged);
+        self.server.serve(node, from, range, votes, staged);
         if let Role::Candidate(candidate) = &mut self.role
             && candidate.awaits(from)
         {

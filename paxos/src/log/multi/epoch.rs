@@ -38,6 +38,8 @@ const fn meant(body: &Body) -> Meant {
         | Body::Promise(_)
         | Body::Nack
         | Body::QuorumReadAt { .. }
+        | Body::Lease { .. }
+        | Body::Granted { .. }
         | Body::Offer(_)
         | Body::Voted(_)
         | Body::Accepted { .. } => Meant::Within,
@@ -60,8 +62,11 @@ impl MultiPaxos {
         let (here, there) = (self.node.epoch(), message.epoch);
         let meant = meant(&message.body);
         if there == here {
-            self.handover.hear(&mut self.node, from);
-            return true;
+            let counts = meant == Meant::Anyone || !self.node.is_impostor();
+            if !counts {
+                self.node.drop_message();
+            }
+            return counts;
         }
         if there > here {
             self.fall_behind(from, there);
@@ -109,9 +114,10 @@ impl MultiPaxos {
             return;
         }
         self.epoch = epoch;
+        self.node.leave_leases();
         self.handover = Handover::new(&self.node);
         let (mut goes_on, mut successor) = (false, None);
-        match &self.role {
+        match &mut self.role {
             Role::Leader(leader) => {
                 leader.last_word(&mut self.node);
                 goes_on = true;

@@ -1,8 +1,8 @@
 //! What acceptors answer.
 
 use super::{
-    Ballot, Clash, Configuration, Held, Key, Nack, Node, NodeId, Phase, Proposer, Purpose, Refusal,
-    Stage, Verdict, format, planted,
+    Ballot, Clash, Configuration, Held, Key, Nack, Node, NodeId, NodeSet, Phase, Proposer, Purpose,
+    Refusal, Stage, Tally, Verdict, format, planted,
 };
 
 impl Proposer {
@@ -88,11 +88,11 @@ impl Proposer {
         };
         let verdict = match (&mut round.stage, phase) {
             (Stage::Prepare(prepare), Phase::One) => {
-                prepare.full |= why == Nack::Full;
+                note_full(&mut prepare.full, &prepare.tally, from, why);
                 prepare.tally.record(from, false)
             }
             (Stage::Accept(proposal), Phase::Two) => {
-                proposal.full |= why == Nack::Full;
+                note_full(&mut proposal.full, &proposal.tally, from, why);
                 proposal.tally.record(from, false)
             }
             (
@@ -121,9 +121,9 @@ impl Proposer {
     pub(super) fn conflict(&mut self, node: &mut Node, key: Key, mut round: super::Round) {
         round.doubt();
         let full = match &round.stage {
-            Stage::Prepare(prepare) => prepare.full,
+            Stage::Prepare(prepare) => prepare.is_full(),
             // What a rescan proposes is there already, so nothing of it is in doubt.
-            Stage::Accept(proposal) => proposal.full && round.job.purpose == Purpose::Rewrite,
+            Stage::Accept(proposal) => proposal.is_full() && round.job.purpose == Purpose::Rewrite,
             Stage::Backoff | Stage::Asking { .. } => false,
         };
         if full && !round.job.is_in_doubt() {
@@ -133,5 +133,15 @@ impl Proposer {
         round.stage = Stage::Backoff;
         round.due = node.now + Self::backoff(node, round.ballot, round.conflicts);
         self.keep(key, round);
+    }
+}
+
+/// Who has no room, by its first answer.
+fn note_full(full: &mut NodeSet, tally: &Tally, from: NodeId, why: Nack) {
+    if let Some(place) = tally.quorum().position(from)
+        && why == Nack::Full
+        && !tally.answered().contains(place)
+    {
+        full.insert(place);
     }
 }

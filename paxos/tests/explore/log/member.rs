@@ -21,7 +21,7 @@ pub(super) fn what(entry: &Entry) -> u8 {
     match entry.kind {
         EntryKind::Blank => 0,
         EntryKind::Command => entry.payload[0],
-        EntryKind::Config => u8::MAX,
+        EntryKind::Config | EntryKind::Named => u8::MAX,
     }
 }
 
@@ -172,6 +172,7 @@ impl Home {
             stands,
             follows,
             content,
+            priority: 0,
         };
         self.envelope(from, beat)
     }
@@ -389,9 +390,13 @@ impl Told {
             | Body::Proposed { .. }
             | Body::Read { .. }
             | Body::ReadAt { .. }
+            | Body::Offer(_)
+            | Body::Voted(_)
             | Body::QuorumRead { .. }
             | Body::QuorumReadAt { .. }
             | Body::Fill { .. }
+            | Body::Lease { .. }
+            | Body::Granted { .. }
             | Body::Stranger { .. } => self.sent.push(envelope),
         }
     }

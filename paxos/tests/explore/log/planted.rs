@@ -30,7 +30,7 @@ fn table() -> Vec<(Bug, Setup)> {
     ]
 }
 
-/// Bugs that show only where the exploration does not go: snapshots, what never ends, reads by quorum, and
+/// Bugs that show only where the exploration does not go: snapshots, what never ends, reads by quorum and by lease, and
 /// other voters.
 const ELSEWHERE: &[Bug] = &[
     Bug::GapNotFilled,
@@ -39,6 +39,9 @@ const ELSEWHERE: &[Bug] = &[
     Bug::TrimUnapplied,
     Bug::QuorumReadDoesNotWait,
     Bug::QuorumReadFromTooFew,
+    Bug::LeaseFromAnswer,
+    Bug::GrantNotKept,
+    Bug::GrantForgotten,
     Bug::ProposesBehindStop,
     Bug::AcceptsUnchosenStop,
     Bug::VoidStopCounts,

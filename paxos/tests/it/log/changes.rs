@@ -1,9 +1,10 @@
 //! Changes of the voters: stop-signs, and what becomes of them when nodes die at each point.
 
 use synod_core::{
-    Change, Entries, Entry, EntryKind, LogIndex, NodeId, ReplicatedLog, Role, Ticket,
+    Change, Entries, Entry, EntryKind, Envelope, LogIndex, NodeId, ReplicatedLog, Role, Ticket,
 };
-use synod_paxos::log::{Body, Detail, Epoch};
+use synod_paxos::log::planted::Bug;
+use synod_paxos::log::{Body, Detail, Epoch, Message};
 
 use super::cluster::{Cluster, i, ms, n};
 use super::solo::{Solo, accept, accepted, b, page, votes};
@@ -392,39 +393,62 @@ fn the_only_one_that_knows_tells_after_a_restart() {
     assert_eq!(cluster.leader(), Some(n(2)));
 }
 
+/// And it does not go before that one knows for good: the disk of the new voter hangs, and it restarts.
+#[test]
+fn the_only_one_that_knows_waits_for_a_disk() {
+    let mut cluster = Cluster::new(1);
+    cluster.led_by(n(1));
+    cluster.commit(n(1), "a");
+    take_in(&mut cluster, n(1), &[2]);
+    cluster.stuck.push(n(2));
+    voters(&mut cluster, 1, &[2]).unwrap();
+    cluster.run(ms(300));
+    assert_eq!(cluster.status(n(2)).voters, [n(2)]);
+    cluster.crash(n(2));
+    cluster.stuck.clear();
+    cluster.restart(n(2));
+    assert_eq!(cluster.status(n(2)).voters, [n(1)], "it has forgotten that");
+    assert!(cluster.progress(ms(1000)).is_some());
+    assert_eq!(cluster.leader(), Some(n(2)));
+}
+
 // Voids.
 
-/// The schedule of `stop.rs`: what a leader left that died is no stop-sign any more once a later one has
-/// gone on behind its slot.
-#[test]
-fn a_stop_sign_that_was_overtaken_is_void() {
-    let mut cluster = Cluster::new(3);
+/// The first slot that a message proposes something for.
+fn slot(envelope: &Envelope<Message>) -> Option<LogIndex> {
+    match &envelope.message.body {
+        Body::Accept(accept) if !accept.entries.is_empty() => Some(accept.entries.first()),
+        _ => None,
+    }
+}
+
+/// Nodes 1 to `size`, with or without a bug, that node 1 leads; one entry is chosen.
+fn led(size: u64, bug: Option<Bug>) -> Cluster {
+    let mut cluster = Cluster::with(size, move |builder| match bug {
+        Some(bug) => builder.danger_plant(bug),
+        None => builder,
+    });
     cluster.led_by(n(1));
     cluster.commit(n(1), "a");
     cluster.run(ms(100));
+    cluster
+}
+
+/// The schedule of `stop.rs`: what a leader left that died is no stop-sign any more once a later one has
+/// gone on behind its slot.
+fn overtaken(bug: Option<Bug>) {
+    let mut cluster = led(3, bug);
     // Node 1 puts the stop-sign into slot 2, on its own disk alone, and falls asleep.
     cluster.isolate(n(1));
     voters(&mut cluster, 1, &[1, 2]).unwrap();
     cluster.run(ms(1));
     cluster.crash(n(1));
-    // Node 2 leads, does not hear of it, and proposes x and y; x reaches nobody, y node 3.
-    let now = cluster.now;
+    // Another one leads, does not hear of it, and proposes x and y; x reaches nobody, y the third.
     cluster.heal();
-    let next = loop {
-        cluster.run(ms(1));
-        if let Some(leader) = cluster.leader() {
-            break leader;
-        }
-        assert!(cluster.now.since(now) < ms(3000));
-    };
+    let next = cluster.elect();
     let third = if next == n(2) { n(3) } else { n(2) };
     cluster.run(ms(300));
-    let slot =
-        |envelope: &synod_core::Envelope<synod_paxos::log::Message>| match &envelope.message.body {
-            Body::Accept(accept) if !accept.entries.is_empty() => accept.entries.first(),
-            _ => LogIndex::START,
-        };
-    cluster.lose_unless(move |envelope| slot(envelope) != i(2));
+    cluster.lose_unless(move |envelope| slot(envelope) != Some(i(2)));
     cluster.propose(next, "x").unwrap();
     cluster.run(ms(1));
     cluster.propose(next, "y").unwrap();
@@ -440,13 +464,140 @@ fn a_stop_sign_that_was_overtaken_is_void() {
     cluster.restart(n(1));
     let leader = cluster.elect();
     assert!([third, n(1)].contains(&leader));
-    cluster.commit(leader, "z");
-    cluster.run(ms(100));
+    cluster.run(ms(500));
     cluster.restart(next);
     cluster.run(ms(500));
     for id in [1, 2, 3] {
+        let y = cluster.commands(n(id)).contains(&"y".into());
+        assert!(y, "what was chosen is not undone at n{id}");
         assert_eq!(cluster.status(n(id)).voters, ids(&[1, 2, 3]));
-        assert!(cluster.commands(n(id)).ends_with(&["y".into(), "z".into()]));
+    }
+}
+
+#[test]
+fn a_stop_sign_that_was_overtaken_is_void() {
+    overtaken(None);
+}
+
+/// A stop-sign is chosen by 1, 2 and 3, and only 1 knows; 2 leads and proposes it again, which
+/// reaches nobody, and a client asks it for more. To propose that behind the stop-sign would make 3, 4 and
+/// 5 believe that it was overtaken.
+fn continued(bug: Option<Bug>) {
+    let mut cluster = led(5, bug);
+    cluster.lose_unless(|envelope| {
+        let late = [n(4), n(5)].contains(&envelope.to) && slot(envelope) == Some(i(2));
+        let news = envelope.message.epoch > Epoch(0)
+            || matches!(&envelope.message.body, Body::Accept(accept) if accept.chosen >= i(2));
+        !late && !(envelope.from == n(1) && news)
+    });
+    voters(&mut cluster, 1, &[1, 2, 3]).unwrap();
+    cluster.run(ms(4));
+    assert_eq!(cluster.status(n(1)).committed, i(2));
+    cluster.crash(n(1));
+    // Node 2 alone may lead: the others hear each other no more.
+    let between = [(3, 4), (3, 5), (4, 5)].map(|(a, b)| [(n(a), n(b)), (n(b), n(a))]);
+    cluster.cut = between.concat();
+    cluster.lose_unless(|envelope| {
+        slot(envelope).is_none_or(|first| first > i(2) && envelope.to != n(3))
+    });
+    assert_eq!(cluster.elect(), n(2));
+    drop(cluster.propose(n(2), "x"));
+    cluster.run(ms(10));
+    cluster.crash(n(2));
+    cluster.heal();
+    cluster.run(ms(2000));
+    for id in [1, 2] {
+        cluster.restart(n(id));
+    }
+    cluster.run(ms(1000));
+    for id in 1..=5 {
+        assert_eq!(cluster.status(n(id)).voters, ids(&[1, 2, 3]), "n{id}");
+    }
+}
+
+#[test]
+fn a_stop_sign_that_was_chosen_is_never_void() {
+    continued(None);
+}
+
+/// Node 2 makes way for node 4: the stop-sign is chosen by 1 and 2, of whom 2 does not know that, and 3
+/// has not even seen it when it is asked to vote behind it. Then 1 and 4 go, while 2 and 3 are still a
+/// quorum of the epoch before.
+fn unready(bug: Option<Bug>) {
+    let mut cluster = led(3, bug);
+    take_in(&mut cluster, n(1), &[4]);
+    let stop = i(3);
+    cluster.lose_unless(move |envelope| {
+        let news = envelope.message.epoch > Epoch(0)
+            || matches!(&envelope.message.body, Body::Accept(accept) if accept.chosen >= stop);
+        match envelope.to.0 {
+            2 => !news,
+            3 if envelope.from == n(1) => slot(envelope).is_some_and(|first| first > stop),
+            3 => !news,
+            _ => true,
+        }
+    });
+    voters(&mut cluster, 1, &[1, 3, 4]).unwrap();
+    cluster.run(ms(20));
+    cluster.commit(n(1), "x");
+    cluster.run(ms(5));
+    cluster.crash(n(1));
+    cluster.crash(n(4));
+    cluster.heal();
+    cluster.run(ms(2000));
+    for id in [1, 4] {
+        cluster.restart(n(id));
+    }
+    cluster.run(ms(1000));
+    for id in 1..=4 {
+        assert_eq!(cluster.status(n(id)).voters, ids(&[1, 3, 4]), "n{id}");
+    }
+}
+
+#[test]
+fn nobody_votes_behind_a_stop_sign_that_it_does_not_know_to_be_chosen() {
+    unready(None);
+}
+
+/// A leader that is cut off makes itself the only voter, and goes on alone; so do the others.
+fn hasty(bug: Option<Bug>) {
+    let mut cluster = led(3, bug);
+    cluster.isolate(n(1));
+    voters(&mut cluster, 1, &[1]).unwrap();
+    cluster.run(ms(5));
+    drop(cluster.propose(n(1), "alone"));
+    cluster.run(ms(5));
+    cluster.crash(n(1));
+    cluster.heal();
+    let leader = cluster.elect();
+    cluster.commit(leader, "b");
+    cluster.restart(n(1));
+    cluster.run(ms(500));
+    agreed(&cluster, &[1, 2, 3]);
+}
+
+#[test]
+fn a_stop_sign_that_is_only_accepted_changes_nothing() {
+    hasty(None);
+}
+
+/// The stories above notice when a rule is broken.
+#[test]
+fn each_broken_rule_breaks_its_story() {
+    type Story = fn(Option<Bug>);
+    let stories: [(Bug, Story); 4] = [
+        (Bug::ProposesBehindStop, continued),
+        (Bug::AcceptsUnchosenStop, unready),
+        (Bug::VoidStopCounts, overtaken),
+        (Bug::NextOnAccepted, hasty),
+    ];
+    for (bug, story) in stories {
+        let broken = std::panic::catch_unwind(|| story(Some(bug)));
+        let why = broken.expect_err("a checker that notices nothing is none");
+        let why = why.downcast_ref::<String>().cloned().unwrap_or_default();
+        println!("{bug:?}: {why}");
+        let undone = why.contains("one entry at") || why.contains("is not undone");
+        assert!(undone, "{bug:?}: {why}");
     }
 }
 
@@ -509,6 +660,53 @@ fn a_voter_comes_back_with_its_old_disk() {
     cluster.crash(n(1));
     let leader = cluster.elect();
     cluster.commit(leader, "b");
+}
+
+/// Node 3 is taken out and comes back with an empty disk; it goes through the epoch in which it voted. A
+/// voter of that epoch that has never met it before, and slept, must not have its vote there.
+#[test]
+fn a_lost_disk_does_not_vote_in_epochs_that_are_over() {
+    let mut solo = Solo::with(3, 3, |builder| builder.voters([]));
+    let ballot = b(2, 2);
+    // As learned from the log: 1, 2 and 3 vote.
+    let (kind, payload) = (EntryKind::Config, super::codec::some_config());
+    let config = Entries::new(i(1), ballot.stamp(), [Entry { kind, payload }]);
+    let learned = Body::Page(page(0, 1, 1, &[config]));
+    solo.say_in(0, 2, ballot, learned);
+    solo.settle();
+    assert_eq!(solo.status().voters, ids(&[1, 2, 3]));
+    assert_eq!(solo.status().role, Role::Learner);
+    solo.take();
+    for body in [
+        Body::Prepare { after: i(1) },
+        accept(votes(2, b(4, 1), &["x"]), 1, 1),
+    ] {
+        solo.say(1, b(4, 1), body);
+        solo.wait(ms(500));
+        solo.settle();
+        assert_eq!(solo.take_to(1), []);
+        assert_eq!(solo.status().last, i(1));
+    }
+}
+
+/// A node whose place was taken by another storage does not count with the new one, also where it was
+/// taken in as a learner again.
+#[test]
+fn a_voter_comes_back_with_a_new_disk() {
+    let mut cluster = four();
+    cluster.crash(n(3));
+    voters(&mut cluster, 1, &[1, 2, 4]).unwrap();
+    cluster.run(ms(300));
+    cluster.commit(n(1), "b");
+    cluster.servers.remove(&n(3));
+    cluster.start(n(3), synod_core::LogImage::new(), 77);
+    take_in(&mut cluster, n(1), &[3]);
+    voters(&mut cluster, 1, &[1, 3, 4]).unwrap();
+    cluster.run(ms(300));
+    agreed(&cluster, &[1, 3, 4]);
+    assert_eq!(cluster.status(n(3)).role, Role::Follower);
+    cluster.crash(n(4));
+    cluster.commit(n(1), "its vote counts");
 }
 
 /// Who lags behind several changes goes through all of them.
@@ -613,6 +811,7 @@ fn votes_behind_a_chosen_stop_sign_are_dropped() {
 fn what_is_of_another_epoch_does_not_count() {
     let fetch = Body::Fetch {
         after: i(0),
+        through: None,
         votes: false,
         staged: None,
     };

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use synod_core::{
-    Batch, Entry as LogEntry, EntryKind, Envelope, Instant, Lane, Link, LinkId, LoadId, LogEvent,
-    LogImage, LogIndex, LogLoad, LogRecord, Machine, NodeId, OldLog, Output, ReadLevel, Rejected,
-    ReplicatedLog, Role, Status, Ticket, WriteId,
+    Batch, Encode, Entry as LogEntry, EntryKind, Envelope, Instant, Lane, Link, LinkId, LoadId,
+    LogEvent, LogImage, LogIndex, LogLoad, LogRecord, Machine, NodeId, OldLog, Output, ReadLevel,
+    Rejected, ReplicatedLog, Role, Status, Ticket, WriteId,
 };
 use synod_paxos::Ballot;
 use synod_paxos::log::planted::Bug;
@@ -59,6 +59,8 @@ pub(crate) struct Cluster {
     pub(crate) may_stop: bool,
     /// How many messages of each kind were sent.
     pub(crate) sent: BTreeMap<&'static str, u64>,
+    /// How many bytes, by their destination.
+    pub(crate) bytes: BTreeMap<NodeId, u64>,
     /// What anybody has handed out.
     chosen: BTreeMap<LogIndex, LogEntry>,
     /// Phases 1 that have begun: when, and of which ballot.
@@ -121,6 +123,7 @@ impl Cluster {
             idle: Vec::new(),
             may_stop: false,
             sent: BTreeMap::new(),
+            bytes: BTreeMap::new(),
             chosen: BTreeMap::new(),
             ballots: Vec::new(),
             configure: Rc::new(configure),
@@ -223,6 +226,8 @@ impl Cluster {
             match output {
                 Output::Send(envelope) => {
                     *self.sent.entry(kind(&envelope.message.body)).or_default() += 1;
+                    *self.bytes.entry(envelope.to).or_default() +=
+                        envelope.message.to_bytes().len() as u64;
                     self.network.push_back((now + delay, envelope));
                 }
                 Output::Persist(write, records) => server.writing.push((write, records)),
@@ -623,6 +628,8 @@ pub(crate) fn kind(body: &Body) -> &'static str {
         Body::QuorumRead { .. } => "QuorumRead",
         Body::QuorumReadAt { .. } => "QuorumReadAt",
         Body::Fill { .. } => "Fill",
+        Body::Lease { .. } => "Lease",
+        Body::Granted { .. } => "Granted",
         Body::Stranger { .. } => "Stranger",
     }
 }

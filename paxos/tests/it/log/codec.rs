@@ -156,7 +156,7 @@ pub(crate) fn some_config() -> Bytes {
 /// As [`some_config`], of the first change of voters.
 pub(crate) fn next_config() -> Bytes {
     let founding = some_config();
-    [&[2, 1, 0, 0, 0, 0, 0, 0, 0], &founding[1..]]
+    [&[2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &founding[1..]]
         .concat()
         .into()
 }
@@ -167,7 +167,7 @@ fn a_later_configuration_names_its_epoch() {
     assert_eq!(next.epoch(), Epoch(1));
     assert_eq!(next.to_bytes(), next_config());
     for epoch in [0_u64, 1 << 62] {
-        let bytes = [&[2], &epoch.to_le_bytes()[..], &some_config()[1..]].concat();
+        let bytes = [&[2], &epoch.to_le_bytes()[..], &[0; 4], &some_config()[1..]].concat();
         let error = Membership::decode_all(bytes.into()).unwrap_err();
         assert_eq!(error.to_string(), "membership: has an epoch that is none");
     }
@@ -191,12 +191,15 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
     let staged = prop::option::of((snapshot_id(), small()));
     prop_oneof![
         round().prop_map(|round| Body::Ask { round }),
-        (round(), ballot(), ballot(), any::<bool>()).prop_map(
-            |(round, stands, follows, content)| Body::Beat {
-                round,
-                stands,
-                follows,
-                content,
+        (round(), ballot(), ballot(), any::<bool>(), any::<u32>()).prop_map(
+            |(round, stands, follows, content, priority)| {
+                Body::Beat {
+                    round,
+                    stands,
+                    follows,
+                    content,
+                    priority,
+                }
             }
         ),
         Just(Body::TakeOver),
@@ -222,11 +225,14 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
         offer().prop_map(Body::Offer),
         prop::collection::vec(votes(), 0..4).prop_map(Body::Voted),
         (cover(), round()).prop_map(|(held, round)| Body::Accepted { held, round }),
-        (index(), any::<bool>(), staged).prop_map(|(after, votes, staged)| Body::Fetch {
-            after,
-            votes,
-            staged,
-        }),
+        (index(), prop::option::of(index()), any::<bool>(), staged).prop_map(
+            |(after, through, votes, staged)| Body::Fetch {
+                after,
+                through,
+                votes,
+                staged,
+            }
+        ),
         page().prop_map(Body::Page),
         (meta(), small(), bytes()).prop_map(|(meta, offset, chunk)| {
             Body::Piece(Box::new(Piece {
@@ -266,7 +272,7 @@ pub(crate) fn any_body() -> impl Strategy<Value = Body> {
     ]
 }
 
-/// What readers and voters say.
+/// What is said about reads and leases.
 fn quorum_read() -> impl Strategy<Value = Body> {
     prop_oneof![
         (small(), round()).prop_map(|(life, round)| Body::QuorumRead { life, round }),
@@ -279,6 +285,8 @@ fn quorum_read() -> impl Strategy<Value = Body> {
             }
         }),
         index().prop_map(|through| Body::Fill { through }),
+        (round(), small()).prop_map(|(round, nanos)| Body::Lease { round, nanos }),
+        (round(), small()).prop_map(|(round, nanos)| Body::Granted { round, nanos }),
     ]
 }
 

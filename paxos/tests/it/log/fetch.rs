@@ -1,7 +1,7 @@
 //! What nodes get that lack something: chosen slots, snapshots in pieces; and what may be dropped.
 
 use synod_core::{Generation, LogIndex, ReplicatedLog, Role, SnapshotId, SnapshotMeta, Stamp};
-use synod_paxos::log::{Body, Detail, Page, Piece};
+use synod_paxos::log::{Body, ConfigBuilder, Detail, Page, Piece};
 
 use super::cluster::{Cluster, i, ms, n};
 use super::solo::{Solo, accept, accepted, b, page, votes};
@@ -9,6 +9,7 @@ use super::solo::{Solo, accept, accepted, b, page, votes};
 fn asked(after: u64, staged: Option<(SnapshotId, u64)>) -> Body {
     Body::Fetch {
         after: i(after),
+        through: None,
         votes: false,
         staged,
     }
@@ -370,4 +371,73 @@ fn a_state_machine_may_be_ahead_of_what_a_start_knows() {
     );
     again.pump();
     assert_eq!(again.handed(), [""; 0]);
+}
+
+// Several pages at once.
+
+/// Entries in a page of the clusters below, about.
+const PAGE: u64 = 10;
+
+/// Three members with 300 entries, of which a page holds a few; a learner is taken in.
+fn with_a_learner(configure: fn(ConfigBuilder) -> ConfigBuilder) -> Cluster {
+    let mut cluster = Cluster::with(3, move |builder| {
+        let weight = synod_core::Entry::command("command 123".into()).weight();
+        configure(builder.max_accept_bytes(PAGE as usize * weight))
+    });
+    cluster.led_by(n(1));
+    for k in 0..300 {
+        cluster.commit(n(1), &format!("command {k:03}"));
+    }
+    cluster.run(ms(200));
+    cluster.join(4);
+    let now = cluster.now;
+    let change = synod_core::Change::AddLearner(n(4));
+    cluster.log(n(1)).reconfigure(now, change).unwrap();
+    cluster.pump();
+    // A leader sends by itself what it has in memory: what it does not is what is fetched.
+    cluster.lose_unless(|envelope| match &envelope.message.body {
+        Body::Accept(accept) => envelope.to != n(4) || accept.entries.is_empty(),
+        _ => true,
+    });
+    cluster
+}
+
+/// How long the learner takes from its first question on, in round trips, and of whom it has got how many
+/// pages.
+fn round_trips(cluster: &mut Cluster) -> u64 {
+    while cluster.count("Fetch") == 0 {
+        cluster.run(ms(1));
+    }
+    let (start, limit) = (cluster.now, ms(2_000));
+    while cluster.commands(n(4)).len() < 300 {
+        assert!(
+            cluster.now.since(start) < limit,
+            "{:?}",
+            cluster.status(n(4))
+        );
+        cluster.run(ms(1));
+    }
+    let took = cluster.now.since(start).as_micros();
+    let one = 2 * cluster.delay.as_micros();
+    u64::try_from(took.div_ceil(one)).unwrap()
+}
+
+/// The leader is new, and pushes nothing of what was chosen before.
+fn led_anew(mut cluster: Cluster) -> Cluster {
+    let now = cluster.now;
+    cluster.log(n(1)).transfer(now, n(2)).unwrap();
+    cluster.run(ms(20));
+    assert_eq!(cluster.leader(), Some(n(2)));
+    cluster
+}
+
+#[test]
+fn a_learner_catches_up_in_fewer_round_trips_than_pages() {
+    let mut cluster = led_anew(with_a_learner(|builder| builder));
+    let took = round_trips(&mut cluster);
+    let pages = cluster.count("Page");
+    println!("{pages} pages in {took} round trips");
+    assert!(pages >= 300 / PAGE, "{pages}");
+    assert!(pages < 300 / PAGE + 12, "hardly any came twice: {pages}");
+    assert!(took * 4 <= pages, "{pages} pages in {took} round trips");
 }

@@ -116,6 +116,20 @@ fn answers() -> Vec<(Body, String)> {
             format!("12{}{}{}{}", u(5), u(6), u(9), u(4)),
         ),
         (Body::Fill { through: i(9) }, format!("13{}", u(9))),
+        (
+            Body::Lease {
+                round: Round(6),
+                nanos: 9,
+            },
+            format!("14{}{}", u(6), u(9)),
+        ),
+        (
+            Body::Granted {
+                round: Round(6),
+                nanos: 8,
+            },
+            format!("15{}{}", u(6), u(8)),
+        ),
     ]
 }
 
@@ -133,8 +147,9 @@ fn bodies() -> Vec<(Body, String)> {
     let mut held = Cover::up_to(i(4));
     held.add(i(6), i(7));
     held.add(i(9), i(9));
-    let fetch = |votes, staged| Body::Fetch {
+    let fetch = |votes: bool, staged| Body::Fetch {
         after: i(3),
+        through: votes.then_some(i(9)),
         votes,
         staged,
     };
@@ -143,6 +158,7 @@ fn bodies() -> Vec<(Body, String)> {
         stands: b(2, 3),
         follows: b(4, 1),
         content: true,
+        priority: 7,
     };
     let accept = |entries| {
         Body::Accept(Accept {
@@ -162,7 +178,7 @@ fn bodies() -> Vec<(Body, String)> {
         (Body::Ask { round: Round(9) }, format!("01{}", u(9))),
         (
             beat,
-            format!("02{}{}{}{}{}01", u(9), u(2), u(3), u(4), u(1)),
+            format!("02{}{}{}{}{}0107000000", u(9), u(2), u(3), u(4), u(1)),
         ),
         (Body::TakeOver, "03".into()),
         (Body::Prepare { after: i(3) }, format!("04{}", u(3))),
@@ -199,10 +215,10 @@ fn bodies() -> Vec<(Body, String)> {
             },
             format!("08{}02000000{}{}{}{}{}", u(4), u(6), u(7), u(9), u(9), u(5)),
         ),
-        (fetch(true, None), format!("09{}0100", u(3))),
+        (fetch(true, None), format!("09{}01{}0100", u(3), u(9))),
         (
             fetch(false, Some((id, 5))),
-            format!("09{}0001{}{}{}", u(3), u(7), u(8), u(5)),
+            format!("09{}000001{}{}{}", u(3), u(7), u(8), u(5)),
         ),
         (Body::Page(page()), format!("0a{}", page_bytes())),
         (

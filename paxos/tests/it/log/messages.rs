@@ -141,3 +141,72 @@ fn an_idle_group_says_little() {
     assert!(cluster.count("Accept of nothing") <= 402);
     assert_eq!(cluster.count("Prepare"), 0);
 }
+
+/// Thrifty: only a quorum is asked, and the others get what is chosen now and then. Bytes are of whole
+/// messages, without what a transport puts around them.
+#[test]
+fn a_thrifty_leader_asks_no_more_than_a_quorum() {
+    for (size, plain, thrifty) in [(3, 4.1, 2.2), (5, 8.1, 4.3)] {
+        for (on, most) in [(false, plain), (true, thrifty)] {
+            let mut cluster = Cluster::with(size, move |builder| {
+                builder
+                    .thrifty(on)
+                    .election_round(ms(10_000))
+                    .heartbeat_interval(ms(10_000))
+            });
+            cluster.led_by_in(n(1), ms(95_000));
+            cluster.sent.clear();
+            cluster.bytes.clear();
+            for _ in 0..1_000 {
+                let ticket = cluster.propose(n(1), &"x".repeat(256)).unwrap();
+                while cluster.outcome(n(1), ticket).is_empty() {
+                    cluster.step_once();
+                }
+            }
+            // The others are given the rest.
+            cluster.run(ms(10_000));
+            for id in cluster.ids() {
+                assert_eq!(cluster.commands(id).len(), 1_000);
+            }
+            let each = total(&cluster) as f64 / 1_000.0;
+            let bytes: u64 = cluster.bytes.values().sum();
+            println!(
+                "{size} nodes, thrifty {on}: {each} messages, {bytes} bytes for 1,000 entries"
+            );
+            assert!(each <= most, "{each}");
+        }
+    }
+}
+
+/// A quorum read asks each other voter, and no leader: two messages for each, however many reads wait.
+#[test]
+fn quorum_reads_that_come_together_share_their_questions() {
+    for (size, most) in [(3, 4), (5, 8)] {
+        let mut cluster = Cluster::with(size, |builder| {
+            builder
+                .quorum_reads(true)
+                .election_round(ms(10_000))
+                .heartbeat_interval(ms(10_000))
+        });
+        cluster.led_by_in(n(1), ms(95_000));
+        cluster.commit(n(1), "a");
+        cluster.run(ms(10));
+        cluster.sent.clear();
+        let now = cluster.now;
+        let level = synod_core::ReadLevel::Linearizable;
+        let read = |log: &mut synod_paxos::log::MultiPaxos| {
+            synod_core::ReplicatedLog::read(log, now, level)
+        };
+        let tickets: Vec<_> = (0..50).map(|_| read(cluster.log(n(2))).unwrap()).collect();
+        cluster.run(ms(2));
+        for ticket in tickets {
+            assert_eq!(cluster.outcome(n(2), ticket), "read i1", "one round trip");
+        }
+        cluster.run(ms(10));
+        println!(
+            "{size} nodes: {:?} for 50 quorum reads at once",
+            cluster.sent
+        );
+        assert_eq!(cluster.sent.values().sum::<u64>(), most);
+    }
+}

@@ -61,6 +61,7 @@ fn made_up() -> Vec<Body> {
             stands: b(HUGE, 2),
             follows: b(HUGE, 2),
             content: true,
+            priority: 0,
         },
         Body::TakeOver,
         Body::Prepare { after: i(HUGE) },
@@ -77,6 +78,7 @@ fn made_up() -> Vec<Body> {
         },
         Body::Fetch {
             after: i(HUGE),
+            through: Some(i(HUGE)),
             votes: true,
             staged: Some((meta.id, HUGE)),
         },
@@ -113,6 +115,18 @@ fn made_up() -> Vec<Body> {
             chosen: i(HUGE),
         },
         Body::Fill { through: i(HUGE) },
+        Body::Lease {
+            round: Round(HUGE),
+            nanos: HUGE,
+        },
+        Body::Lease {
+            round: Round(1),
+            nanos: 1 << 62,
+        },
+        Body::Granted {
+            round: Round(1),
+            nanos: HUGE,
+        },
     ]
 }
 

@@ -406,6 +406,7 @@ fn without_a_leader_the_reader_fetches_what_is_chosen() {
     let fetches = solo.take_to(3);
     let fetch = Body::Fetch {
         after: i(0),
+        through: None,
         votes: false,
         staged: None,
     };

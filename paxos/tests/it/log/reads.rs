@@ -150,7 +150,7 @@ fn a_stale_read_answers_at_once_wherever_it_is() {
 }
 
 #[test]
-fn reads_by_lease_are_not_there_yet() {
+fn reads_by_lease_are_not_there_unless_configured() {
     let mut cluster = Cluster::new(3);
     cluster.led_by(n(1));
     for at in [1, 2] {

@@ -290,6 +290,7 @@ fn a_page_from_further_on_covers_nothing_before_it() {
     solo.say(3, ballot, none());
     let fetch = Body::Fetch {
         after: i(2),
+        through: None,
         votes: true,
         staged: None,
     };

@@ -172,6 +172,7 @@ fn an_old_vote_is_not_what_is_chosen() {
     let sent = solo.take_to(3);
     let fetch = Body::Fetch {
         after: i(0),
+        through: None,
         votes: false,
         staged: None,
     };
@@ -333,6 +334,7 @@ fn who_is_behind_the_pushed_slots_asks() {
     solo.settle();
     let asked = |after, votes| Body::Fetch {
         after: i(after),
+        through: None,
         votes,
         staged: None,
     };

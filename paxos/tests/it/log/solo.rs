@@ -292,6 +292,7 @@ pub(crate) const fn beat(of: u64, round: Round) -> Body {
         stands: b(0, of),
         follows: Ballot::START,
         content: false,
+        priority: 0,
     }
 }
 
