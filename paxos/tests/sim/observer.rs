@@ -309,8 +309,8 @@ impl Observer for Ballots {
             let backers = of_highest.clone().filter(|(_, same)| *same).count();
             let found = covered
                 || highest.is_some_and(|stamp| {
-                    let silent = nodes.len() - majority;
-                    let fast = (3 * nodes.len()).div_ceil(4);
+                    let silent = voters.len() - majority;
+                    let fast = (3 * voters.len()).div_ceil(4);
                     backers > 0 && (!is_fast(stamp) || backers + silent >= fast)
                 });
             ensure(found, "no quorum misses what is chosen", || {
