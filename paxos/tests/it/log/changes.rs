@@ -488,7 +488,7 @@ fn continued(bug: Option<Bug>) {
         let late = [n(4), n(5)].contains(&envelope.to) && slot(envelope) == Some(i(2));
         let news = envelope.message.epoch > Epoch(0)
             || matches!(&envelope.message.body, Body::Accept(accept) if accept.chosen >= i(2));
-        !late && !(envelope.from == n(1) && news)
+        !(late || envelope.from == n(1) && news)
     });
     voters(&mut cluster, 1, &[1, 2, 3]).unwrap();
     cluster.run(ms(4));
