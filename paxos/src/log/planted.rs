@@ -54,6 +54,10 @@ pub enum Bug {
     FastVoteAfterClassic,
     /// A learner counts a voter as often as it hears of its vote.
     VoterCountedTwice,
+    /// A fast vote is told before it is durable.
+    FastVoteUnwritten,
+    /// What is offered in a slot is offered in another when another leader is there.
+    OfferMoves,
     /// A leader proposes behind its stop-sign.
     ProposesBehindStop,
     /// An acceptor votes behind a stop-sign that it does not know to be chosen.
@@ -73,12 +77,14 @@ pub enum Bug {
 #[cfg(feature = "planted")]
 impl Bug {
     /// Those of fast rounds.
-    pub const FAST: [Self; 5] = [
+    pub const FAST: [Self; 7] = [
         Self::FastQuorumFloor,
         Self::LeastThreshold,
         Self::PlainOrder,
         Self::FastVoteAfterClassic,
         Self::VoterCountedTwice,
+        Self::FastVoteUnwritten,
+        Self::OfferMoves,
     ];
 
     /// All others.

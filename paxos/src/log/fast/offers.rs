@@ -99,6 +99,13 @@ impl Offers {
         }
     }
 
+    /// Planted: takes everything for lost.
+    pub(super) fn lose_all(&mut self) {
+        while let Some((_, placed)) = self.placed.pop_first() {
+            self.lose(placed.offer);
+        }
+    }
+
     /// This value is chosen in a slot: if another was offered there, that has lost, and may be offered in
     /// another slot.
     pub(super) fn decided(&mut self, at: LogIndex, name: Name) {

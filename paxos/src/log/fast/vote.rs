@@ -15,6 +15,9 @@ impl Node {
     pub(crate) fn open_fast(&mut self, first: LogIndex) {
         if self.fast.open.is_none() {
             self.fast.open = Some(first);
+            if planted!(self, OfferMoves) {
+                self.fast.offers.lose_all();
+            }
             // What is offered already is offered again, under this leader.
             self.fast.offers.hurry(self.now);
         }
@@ -83,7 +86,12 @@ impl Node {
     /// Tells all voters, this node among them, once these votes are durable.
     fn tell_votes(&mut self, votes: Vec<Votes>) {
         for to in self.membership().voters().to_vec() {
-            if to != self.id() {
+            if to == self.id() {
+                continue;
+            }
+            if planted!(self, FastVoteUnwritten) {
+                self.send_now(to, Body::Voted(votes.clone()));
+            } else {
                 self.send(to, Body::Voted(votes.clone()));
             }
         }

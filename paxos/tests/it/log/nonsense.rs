@@ -355,6 +355,8 @@ enum Start {
     Candidate,
     Leader,
     Behind,
+    Open,
+    Opened,
 }
 
 fn start(how: &Start, small: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Solo {
@@ -372,7 +374,43 @@ fn start(how: &Start, small: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Solo {
             solo.settle();
             solo
         }
+        Start::Open => {
+            let mut solo = Solo::with(1, 3, |builder| small(builder).fast_rounds());
+            let mut opening = accept(votes(1, b(2, 2), &["x"]), 0, 1);
+            if let Body::Accept(accept) = &mut opening {
+                accept.fast = Some(i(2));
+            }
+            solo.say(2, b(2, 2), opening);
+            solo.settle();
+            solo
+        }
+        Start::Opened => {
+            let mut solo = Solo::leading(|builder| small(builder).fast_rounds());
+            for peer in [2, 3] {
+                solo.say(peer, solo.ballot(), accepted(0, &[]));
+            }
+            solo.settle();
+            solo
+        }
     }
+}
+
+/// An offer in the leadership that the machine is in.
+fn offered(solo: &Solo, body: Body) -> (Ballot, Body) {
+    let status = solo.status();
+    let ballot = Ballot {
+        round: status.era,
+        proposer: status.leader.unwrap_or(status.node),
+    };
+    let body = match body {
+        Body::Offer(entries) => {
+            let (number, node) = (ballot.round | 1, ballot.proposer.0);
+            let same = entries.as_slice().iter().cloned();
+            Body::Offer(Entries::new(entries.first(), Stamp { number, node }, same))
+        }
+        other => other,
+    };
+    (ballot, body)
 }
 
 proptest! {
@@ -382,7 +420,8 @@ proptest! {
     fn nonsense_of_peers_breaks_no_machine(
         said in prop::collection::vec((2_u64..=4, any::<bool>(), ballot(), any_body(), 0_u8..48), 0..60),
         how in prop_oneof![
-            Just(Start::Fresh), Just(Start::Candidate), Just(Start::Leader), Just(Start::Behind)
+            Just(Start::Fresh), Just(Start::Candidate), Just(Start::Leader), Just(Start::Behind),
+            Just(Start::Open), Just(Start::Opened)
         ],
     ) {
         let small = |b: ConfigBuilder| b
@@ -392,7 +431,7 @@ proptest! {
             .retained_entries(1)
             .learners([n(4)]);
         let mut solo = start(&how, small);
-        for (from, own, mut ballot, body, then) in said {
+        for (from, own, mut ballot, mut body, then) in said {
             // In the ballot that the machine is in, or a proposer's own, often enough.
             if own {
                 ballot = match &body {
@@ -400,6 +439,9 @@ proptest! {
                     Body::Prepare { .. } => Ballot { proposer: NodeId(from), ..ballot },
                     _ => solo.ballot(),
                 };
+            }
+            if own && matches!(body, Body::Offer(_) | Body::Voted(_)) {
+                (ballot, body) = offered(&solo, body);
             }
             let from = if own && ballot.proposer.0 > 1 && matches!(body, Body::Accept(_)) {
                 ballot.proposer.0
