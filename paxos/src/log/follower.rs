@@ -99,6 +99,8 @@ impl Follower {
 
     /// Asks `peer` for what the leader does not send by itself.
     fn catch_up(&mut self, node: &mut Node, peer: NodeId) {
+        self.fetching.absorb(node);
+        node.choose(self.chosen.min(node.held.through()));
         let known = node.held.through();
         let enough = known >= self.chosen || known.next() >= self.pushed;
         if enough && !self.is_behind(node) {
