@@ -270,7 +270,7 @@ fn unknown_answers_are_refused() {
     let denial = |tag| Denial::decode_all(Bytes::copy_from_slice(&[tag])).err();
     let outcome = |tag| Outcome::decode_all(Bytes::copy_from_slice(&[tag])).err();
     assert_eq!(denial(0), unknown("denial", 0));
-    assert_eq!(denial(4), unknown("denial", 4));
+    assert_eq!(denial(5), unknown("denial", 5));
     assert_eq!(outcome(0), unknown("outcome", 0));
     assert_eq!(outcome(4), unknown("outcome", 4));
 }

@@ -106,6 +106,8 @@ impl Follower {
 
     /// Asks `peer` for what the leader does not send by itself.
     fn catch_up(&mut self, node: &mut Node, peer: NodeId) {
+        self.fetching.absorb(node);
+        node.choose(self.chosen.min(node.held.through()));
         let known = node.held.through();
         let open = node.fast.open.is_some_and(|first| known.next() >= first);
         let pushed = known.next() >= self.pushed && !open;

@@ -29,6 +29,8 @@ pub(crate) struct Window {
     early: BTreeMap<LogIndex, Page>,
     /// How many slots a page is asked for; 0 before the first has come.
     slots: u64,
+    /// A page came that did not have room for all of these: it is asked for no more.
+    short: bool,
     /// The last slot that somebody has said to be chosen.
     known: LogIndex,
     /// Who has not answered in time or does not have what it was asked for.
@@ -93,21 +95,28 @@ impl Window {
             // It has nothing of that.
             self.passed_over.push(from);
         }
+        self.absorb(node);
+        node.chosen > before
+    }
+
+    /// Takes over what came early and fits now: what lay before it may have come by other ways than pages.
+    pub(crate) fn absorb(&mut self, node: &mut Node) {
         while let Some(next) = self.early.first_entry()
             && *next.key() <= node.chosen
         {
             node.learn(&next.remove());
         }
-        node.chosen > before
     }
 
     /// How many slots the next pages are to have: as many as fit.
     fn measure(&mut self, node: &Node, asked: &Asked, page: &Page, there: LogIndex) {
         let came = there.since(page.after);
         let short = there < asked.through && there < page.chosen;
+        self.short |= short;
         if short || there > asked.through || self.slots == 0 {
             self.slots = came;
-        } else {
+        } else if !self.short {
+            // A guess by this node's own limit: who answers may have a lower one.
             let weight: usize = page.runs.iter().map(Entries::weight).sum();
             if weight.saturating_mul(2) <= node.config.limits.accept_bytes {
                 self.slots = self.slots.saturating_mul(2).min(LONGEST);
@@ -122,7 +131,6 @@ impl Window {
 
     /// Asks `peer` for what comes next, and everybody for what comes behind that, up to `end`.
     pub(crate) fn ask(&mut self, node: &mut Node, peer: NodeId, end: LogIndex) {
-        self.early.retain(|_, page| page.through > node.chosen);
         if self.gap(node.chosen).0 == node.chosen {
             if self.asked.is_empty() && self.slots == 0 {
                 let after = node.chosen;
