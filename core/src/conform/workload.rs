@@ -85,6 +85,7 @@ impl Workload {
         let kind = match self.rng.below(10) {
             0 => EntryKind::Blank,
             1 => EntryKind::Config,
+            2 => EntryKind::Named,
             _ => EntryKind::Command,
         };
         let payload = self.payload(200);

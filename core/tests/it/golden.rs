@@ -68,6 +68,14 @@ fn plain_values() {
 }
 
 #[test]
+fn kinds_of_entries() {
+    golden(&EntryKind::Command, "00");
+    golden(&EntryKind::Blank, "01");
+    golden(&EntryKind::Config, "02");
+    golden(&EntryKind::Named, "03");
+}
+
+#[test]
 fn ids() {
     golden(&NodeId(1), "0100000000000000");
     golden(&GroupId(2), "0200000000000000");

@@ -14,6 +14,7 @@ pub(crate) fn kind() -> impl Strategy<Value = EntryKind> {
         8 => Just(EntryKind::Command),
         1 => Just(EntryKind::Blank),
         1 => Just(EntryKind::Config),
+        1 => Just(EntryKind::Named),
     ]
 }
 
