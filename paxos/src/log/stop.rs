@@ -130,7 +130,7 @@ mod tests {
             // What voids the second voids the first, too, if that is of a lower ballot.
             (&[(5, 2, true), (6, 4, true), (7, 8, false)], vec![7], None),
             (
-                &[(5, 9, true), (6, 4, true), (7, 8, false)],
+                &[(5, 10, true), (6, 4, true), (7, 8, false)],
                 vec![5],
                 Some(5),
             ),
