@@ -200,7 +200,10 @@ impl Node {
         let Some(terms) = self.config.lease.filter(|_| apt && !old) else {
             return self.drop_message();
         };
-        if nanos > 0 && follows > ballot {
+        if nanos > 0 && (follows > ballot || !self.settled) {
+            // Nor before the promise is durable: who restarts without it would take the leader of a
+            // lower ballot, which asks too, for the one that it has granted a lease, and promise
+            // that one a ballot above this. It is asked again with the next heartbeat.
             return;
         }
         let duration = terms.duration.min(Duration::from_nanos(nanos));
@@ -218,7 +221,8 @@ impl Node {
         });
         if nanos > 0 {
             let nanos = self::nanos(duration);
-            // Safe before any write: a restart waits as long as if it had granted this.
+            // Safe before any write: a restart waits as long as if it had granted this, and still
+            // promises this ballot.
             self.send_now(from, Body::Granted { round, nanos });
         }
     }
