@@ -172,8 +172,11 @@ impl Node {
     /// and no leader of it serves by a lease: the one that proposed the stop-sign does not from then on
     /// (`knows_all`), one of a higher ballot has found it and would have to choose it first, and
     /// the lease of one of a lower ballot was over before the first of these had its promises.
-    pub(crate) const fn leave_leases(&mut self) {
-        self.grant = None;
+    ///
+    /// What a restart has forgotten may have been granted in the epoch that is entered now, if that was not
+    /// durable then: it is waited for all the same.
+    pub(crate) fn leave_leases(&mut self) {
+        self.grant.take_if(|grant| grant.holder.is_some());
     }
 
     /// Whether this node has granted that `proposer` does not prepare now.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use synod_core::{Change, Instant, ReadLevel, ReplicatedLog, Role, Round, Ticket};
 use synod_paxos::log::{Body, Config, ConfigBuilder};
 
+use super::changes::stop_sign;
 use super::cluster::{Cluster, LONGEST_ROUND, i, ms, n, outcome};
 use super::solo::{Solo, accept, b, held, page, promise, votes};
 
@@ -152,7 +153,9 @@ fn a_lease_is_granted_once_the_promise_is_durable() {
     solo.take();
     let granted_to = |solo: &mut Solo| {
         let sent = solo.take();
-        let grants = sent.iter().filter(|(_, b)| matches!(b, Body::Granted { .. }));
+        let grants = sent
+            .iter()
+            .filter(|(_, b)| matches!(b, Body::Granted { .. }));
         grants.map(|(to, _)| *to).collect::<Vec<_>>()
     };
     solo.say(2, second, accept(votes(2, second, &["b"]), 1, 1));
@@ -170,6 +173,32 @@ fn a_lease_is_granted_once_the_promise_is_durable() {
     let mut crashed = Solo::on(1, 5, solo.image.clone(), ON);
     crashed.say(3, first, lease(7, LEASE));
     assert_eq!(prepare(&mut crashed, 3, 8), 0);
+}
+
+/// What a voter has granted in an epoch is over with that. But one that restarts may have granted something in
+/// the epoch that it enters again: it had promised that one's ballot, which a page had named, before it entered.
+#[test]
+fn a_restart_waits_in_the_next_epoch_too() {
+    let solo = grantor();
+    let enter = |mut solo: Solo| {
+        let ballot = b(2, 2);
+        let runs = [votes(1, ballot, &["a"]), stop_sign(2, ballot)];
+        solo.say_in(1, 3, ballot, Body::Page(page(0, 2, 2, &runs)));
+        solo.settle();
+        assert_eq!(solo.status().committed, i(2));
+        solo.take();
+        solo
+    };
+    let prepare = |solo: &mut Solo| {
+        solo.say_in(1, 3, b(8, 3), Body::Prepare { after: i(2) });
+        promises(solo)
+    };
+    let restarted = Solo::on(1, 3, solo.image.clone(), ON);
+    assert_eq!(prepare(&mut enter(solo)), 1);
+    let mut restarted = enter(restarted);
+    assert_eq!(prepare(&mut restarted), 0);
+    restarted.wait(LEASE);
+    assert_eq!(prepare(&mut restarted), 1);
 }
 
 #[test]
