@@ -172,8 +172,11 @@ impl Node {
     /// and no leader of it serves by a lease: the one that proposed the stop-sign does not from then on
     /// (`knows_all`), one of a higher ballot has found it and would have to choose it first, and
     /// the lease of one of a lower ballot was over before the first of these had its promises.
-    pub(crate) const fn leave_leases(&mut self) {
-        self.grant = None;
+    ///
+    /// What a restart has forgotten may have been granted in the epoch that is entered now, if that was not
+    /// durable then: it is waited for all the same.
+    pub(crate) fn leave_leases(&mut self) {
+        self.grant.take_if(|grant| grant.holder.is_some());
     }
 
     /// Whether this node has granted that `proposer` does not prepare now.
@@ -200,7 +203,10 @@ impl Node {
         let Some(terms) = self.config.lease.filter(|_| apt && !old) else {
             return self.drop_message();
         };
-        if nanos > 0 && follows > ballot {
+        if nanos > 0 && (follows > ballot || !self.settled) {
+            // Nor before the promise is durable: who restarts without it would take the leader of a
+            // lower ballot, which asks too, for the one that it has granted a lease, and promise
+            // that one a ballot above this. It is asked again with the next heartbeat.
             return;
         }
         let duration = terms.duration.min(Duration::from_nanos(nanos));
@@ -218,7 +224,8 @@ impl Node {
         });
         if nanos > 0 {
             let nanos = self::nanos(duration);
-            // Safe before any write: a restart waits as long as if it had granted this.
+            // Safe before any write: a restart waits as long as if it had granted this, and still
+            // promises this ballot.
             self.send_now(from, Body::Granted { round, nanos });
         }
     }

@@ -775,7 +775,7 @@ fn no_vote_of_an_epoch_is_on_a_disk_that_is_not_in_it() {
 }
 
 /// The stop-sign of voters 1, 2 and 3 in `slot`, who go on.
-fn stop_sign(slot: u64, ballot: synod_paxos::Ballot) -> Entries {
+pub(super) fn stop_sign(slot: u64, ballot: synod_paxos::Ballot) -> Entries {
     let (kind, payload) = (EntryKind::Config, super::codec::next_config());
     Entries::new(i(slot), ballot.stamp(), [Entry { kind, payload }])
 }

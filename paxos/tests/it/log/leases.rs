@@ -6,6 +6,7 @@ use std::time::Duration;
 use synod_core::{Change, Instant, ReadLevel, ReplicatedLog, Role, Round, Ticket};
 use synod_paxos::log::{Body, Config, ConfigBuilder};
 
+use super::changes::stop_sign;
 use super::cluster::{Cluster, LONGEST_ROUND, i, ms, n, outcome};
 use super::solo::{Solo, accept, b, held, page, promise, votes};
 
@@ -137,6 +138,67 @@ fn a_restart_waits_for_what_may_have_been_granted() {
     assert_eq!(prepare(&mut with, 3, 8), 1);
     // One that has never granted anything does not wait.
     assert_eq!(prepare(&mut Solo::with(1, 3, ON), 3, 8), 1);
+}
+
+/// Node 1 of five has granted node 2 a lease in a ballot that it has promised by accepting in it, and
+/// forgets that ballot in a crash. Node 3, whom nobody has told that it leads no more, asks for a lease in its
+/// own ballot, and then prepares the next one: with 4, who had granted nothing, it would get past phase 1 while
+/// node 2 counts on 1 and 5.
+#[test]
+fn a_lease_is_granted_once_the_promise_is_durable() {
+    let (first, second) = (b(2, 3), b(4, 2));
+    let mut solo = Solo::with(1, 5, ON);
+    solo.say(3, first, accept(votes(1, first, &["a"]), 1, 1));
+    solo.settle();
+    solo.take();
+    let granted_to = |solo: &mut Solo| {
+        let sent = solo.take();
+        let grants = sent
+            .iter()
+            .filter(|(_, b)| matches!(b, Body::Granted { .. }));
+        grants.map(|(to, _)| *to).collect::<Vec<_>>()
+    };
+    solo.say(2, second, accept(votes(2, second, &["b"]), 1, 1));
+    solo.say(2, second, lease(1, LEASE));
+    let mut granted = granted_to(&mut solo);
+    let mut crashed = Solo::on(1, 5, solo.image.clone(), ON);
+    crashed.say(3, first, lease(7, LEASE));
+    if prepare(&mut crashed, 3, 8) == 1 {
+        assert_eq!(granted, [], "3 prepares while 2 holds a lease");
+    }
+    solo.settle();
+    solo.say(2, second, lease(2, LEASE));
+    granted = granted_to(&mut solo);
+    assert_eq!(granted, [2]);
+    let mut crashed = Solo::on(1, 5, solo.image.clone(), ON);
+    crashed.say(3, first, lease(7, LEASE));
+    assert_eq!(prepare(&mut crashed, 3, 8), 0);
+}
+
+/// What a voter has granted in an epoch is over with that. But one that restarts may have granted something in
+/// the epoch that it enters again: it had promised that one's ballot, which a page had named, before it entered.
+#[test]
+fn a_restart_waits_in_the_next_epoch_too() {
+    let solo = grantor();
+    let enter = |mut solo: Solo| {
+        let ballot = b(2, 2);
+        let runs = [votes(1, ballot, &["a"]), stop_sign(2, ballot)];
+        solo.say_in(1, 3, ballot, Body::Page(page(0, 2, 2, &runs)));
+        solo.settle();
+        assert_eq!(solo.status().committed, i(2));
+        solo.take();
+        solo
+    };
+    let prepare = |solo: &mut Solo| {
+        solo.say_in(1, 3, b(8, 3), Body::Prepare { after: i(2) });
+        promises(solo)
+    };
+    let restarted = Solo::on(1, 3, solo.image.clone(), ON);
+    assert_eq!(prepare(&mut enter(solo)), 1);
+    let mut restarted = enter(restarted);
+    assert_eq!(prepare(&mut restarted), 0);
+    restarted.wait(LEASE);
+    assert_eq!(prepare(&mut restarted), 1);
 }
 
 #[test]
