@@ -77,7 +77,11 @@ impl<S: LogSubject, A: Application> LogScene<'_, S, A> {
                 observer.starts(i, &status, cluster)
             });
         }
-        let last = stage.stored[i].image.last();
+        // A snapshot may be current before the log is cut to it: a crash, or a second one at the start that
+        // does so, comes in between.
+        let image = &stage.stored[i].image;
+        let covered = image.snapshot().map(|meta| meta.index());
+        let last = image.last().max(covered.unwrap_or_default());
         if applied > last {
             let evidence = format!(
                 "{} has applied {applied}, its log ends at {last}",
