@@ -339,16 +339,20 @@ impl Node {
     /// ballot proposes nothing else.) So votes never go back.
     fn put_chosen(&mut self, entries: &Entries) {
         let (first, last) = (entries.first(), entries.last());
-        let own = self.slots.runs_in(first, last);
         let ballot = Ballot::from(entries.stamp());
-        let own = own.filter(|run| {
+        let mut own: Vec<Run> = Vec::new();
+        for run in self.slots.runs_in(first, last) {
             let vote = Ballot::from(run.stamp);
-            let later = vote.rank() >= ballot.rank();
-            // A vote of the same leadership's fast ballot may be for another value; where it is not,
-            // it stays, for those who count it.
-            later || (vote == ballot.as_fast() && self.is_same(*run, entries))
-        });
-        let own: Vec<Run> = own.collect();
+            if vote.rank() >= ballot.rank() {
+                own.push(run);
+            } else if vote == ballot.as_fast() {
+                // A vote of the same leadership's fast ballot may be for another value. Where it is not, it
+                // stays, for those who count it, and because it may be known to be chosen: what is held
+                // is durable as it is, and is handed out before another write of it would be. (Slot by
+                // slot: with one of another value beside it, one was written anew and handed out.)
+                self.same_of(run, entries, &mut own);
+            }
+        }
         let mut at = first;
         for run in own {
             if at < run.first {
@@ -362,15 +366,20 @@ impl Node {
         }
     }
 
-    /// Whether what this node has in these slots is what is chosen there, as far as it is in memory.
-    fn is_same(&self, run: Run, entries: &Entries) -> bool {
-        let (mut at, mut same) = (run.first, true);
-        while same && at <= run.last {
+    /// The stretches of `run` in which this node has what is chosen there, as far as it is in memory.
+    fn same_of(&self, run: Run, entries: &Entries, same: &mut Vec<Run>) {
+        let mut at = run.first;
+        while at <= run.last {
             let own = self.slots.chunk_from(at);
-            same = own.is_some_and(|chunk| chunk.get(at) == entries.get(at));
+            if own.is_some_and(|chunk| chunk.get(at) == entries.get(at)) {
+                same.push(Run {
+                    first: at,
+                    last: at,
+                    ..run
+                });
+            }
             at = at.next();
         }
-        same
     }
 
     /// A piece of a snapshot; `true` if it was the last one that was missing. While pieces come from

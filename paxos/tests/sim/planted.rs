@@ -37,18 +37,22 @@ fn plant(bug: Bug) -> Simulation<Cluster, Kv> {
 /// (`tests/it/log/leases.rs`).
 const BY_NAME: [Bug; 3] = [Bug::LeaseFromAnswer, Bug::GrantNotKept, Bug::GrantForgotten];
 
-/// Finds each bug on fresh seeds, and tells in how many: with `SYNOD_BUG`, that bug alone; with
-/// `SYNOD_BASES`, on so many bases, and tells the median and the worst.
+/// Finds each bug on fresh seeds, and tells in how many: with `SYNOD_BUG`, that bug alone, or `all`; with
+/// `SYNOD_BASES`, on so many bases, and tells the median and the worst. Without `SYNOD_BUG` every other
+/// bug has its turn: which ones, the base says, in continuous integration the commit.
 #[test]
 fn each_planted_bug_is_found() {
     let only = std::env::var("SYNOD_BUG").ok();
     let bases = std::env::var("SYNOD_BASES").ok();
     let bases = bases.and_then(|bases| bases.parse().ok()).unwrap_or(1);
     let bugs = Bug::ALL.into_iter().chain(Bug::FAST);
-    let bugs = bugs.filter(|bug| match &only {
-        Some(only) => *only == format!("{bug:?}"),
-        None => !BY_NAME.contains(bug) && !BY_STORY.contains(bug),
+    let turn = seeds::base().bytes().map(usize::from).sum::<usize>();
+    let bugs = bugs.enumerate().filter(|(k, bug)| match only.as_deref() {
+        None if (k + turn) % 2 == 1 => false,
+        None | Some("all") => !BY_NAME.contains(bug) && !BY_STORY.contains(bug),
+        Some(only) => only == format!("{bug:?}"),
     });
+    let bugs = bugs.map(|(_, bug)| bug);
     let mut missed = Vec::new();
     println!("| planted bug | seeds: median, worst | virtual s | s | caught as |");
     println!("|---|---|---|---|---|");

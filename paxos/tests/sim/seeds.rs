@@ -75,8 +75,8 @@ pub(crate) fn base() -> String {
     std::env::var("SYNOD_SEED_BASE").unwrap_or_else(|_| BASE.into())
 }
 
-fn kept() -> impl Iterator<Item = u64> {
-    let lines = include_str!("seeds.txt").lines();
+fn kept(seeds: &str) -> impl Iterator<Item = u64> {
+    let lines = seeds.lines();
     let lines = lines.filter_map(|line| line.split('#').next());
     lines.filter_map(|line| line.trim().parse().ok())
 }
@@ -86,7 +86,7 @@ fn no_seed_breaks_multi_paxos() {
     let fresh = Campaign::from_env(BASE, 500);
     let campaign = match std::env::var("SYNOD_SEED") {
         Ok(_) => fresh,
-        Err(_) => fresh.keep(kept()),
+        Err(_) => fresh.keep(kept(include_str!("seeds.txt"))),
     };
     let command = "SYNOD_SEED={seed} cargo test -p synod-paxos --test sim -- --nocapture";
     let summary = campaign
@@ -105,7 +105,11 @@ fn no_seed_breaks_multi_paxos() {
 
 #[test]
 fn no_seed_breaks_fast_paxos() {
-    let campaign = Campaign::from_env(BASE, 500);
+    let fresh = Campaign::from_env(BASE, 500);
+    let campaign = match std::env::var("SYNOD_SEED") {
+        Ok(_) => fresh,
+        Err(_) => fresh.keep(kept(include_str!("seeds_fast.txt"))),
+    };
     let command = "SYNOD_SEED={seed} cargo test -p synod-paxos --test sim fast -- --nocapture";
     let cluster = Cluster {
         fast: true,
