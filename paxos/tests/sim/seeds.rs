@@ -103,9 +103,11 @@ fn no_seed_breaks_multi_paxos() {
     }
 }
 
+/// Fewer than of classic clusters, for continuous integration's sake; `SYNOD_SEEDS=500` and more look at the marks,
+/// too.
 #[test]
 fn no_seed_breaks_fast_paxos() {
-    let fresh = Campaign::from_env(BASE, 500);
+    let fresh = Campaign::from_env(BASE, 200);
     let campaign = match std::env::var("SYNOD_SEED") {
         Ok(_) => fresh,
         Err(_) => fresh.keep(kept(include_str!("seeds_fast.txt"))),
