@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use synod_core::{Decode, Entry, EntryKind, Generation, NodeId, Refusal};
-use synod_quorum::{PaxosPhases, Quorum};
+use synod_quorum::PaxosPhases;
 
 use super::{Epoch, Membership};
 
@@ -63,12 +63,11 @@ impl Membership {
 /// Majorities of `nodes`; and fast quorums for them, if these phases have any (Lamport, *Fast Paxos*,
 /// §3.1: three quarters, rounded up).
 fn alike(phases: &PaxosPhases, nodes: &[NodeId]) -> Option<PaxosPhases> {
-    let classic = PaxosPhases::majority(nodes.iter().copied()).ok()?;
-    if phases.fast().is_none() {
-        return Some(classic);
-    }
-    let fast = Quorum::count((3 * nodes.len()).div_ceil(4), nodes.iter().copied()).ok()?;
-    PaxosPhases::with_fast(classic.phase1(), classic.phase2(), &fast).ok()
+    let alike = match phases.fast() {
+        None => Membership::majority(nodes.to_vec()),
+        Some(_) => Membership::fast(nodes.to_vec()),
+    };
+    alike.ok()
 }
 
 /// Whether `entry`, in a slot of `epoch`, is a stop-sign: the last of its epoch, since it chooses the
@@ -84,6 +83,7 @@ mod tests {
     use alloc::string::{String, ToString};
     use alloc::vec;
     use synod_core::Change;
+    use synod_quorum::Quorum;
 
     fn of(voters: &[u64], learners: &[u64]) -> Membership {
         let nodes = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect::<Vec<_>>();
